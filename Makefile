@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: MIT
+#
+# The only entry point; `make help` lists the targets.
+#
+#   V=1              show the commands
+#   BUILD=DIR        where everything built goes (build)
+#   SANITIZE=LIST    build with -fsanitize=LIST; give it a BUILD of its own
+#   FUZZ_SECONDS=N   how long make fuzz runs each target (60)
+#   JOBS=N           tests run side by side by the check targets (2)
+#   CC, CFLAGS, LDFLAGS, DESTDIR, PREFIX   as usual
+
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+.DELETE_ON_ERROR:
+.SUFFIXES:
+
+BUILD ?= build
+PREFIX ?= /usr/local
+CFLAGS ?= -O2 -g
+JOBS ?= 2
+FUZZ_SECONDS ?= 60
+
+say = $(if $(filter 1,$(V)),,@printf '  %-7s %s\n' $(1) $(2))
+Q = $(if $(filter 1,$(V)),,@)
+
+# ---- flags ------------------------------------------------------------------
+
+# pkg-config is asked once, when first needed: help, setup and clean work without it.
+PKGS := liburing libcrypto jansson
+pkg = $(shell pkg-config $(1))$(if $(filter-out 0,$(.SHELLSTATUS)),$(error libraries are missing: run `make setup`))
+PKG_CFLAGS = $(eval PKG_CFLAGS := $(call pkg,--cflags $(PKGS)))$(PKG_CFLAGS)
+PKG_LIBS = $(eval PKG_LIBS := $(call pkg,--libs $(PKGS)))$(PKG_LIBS)
+CRITERION_LIBS = $(eval CRITERION_LIBS := $(call pkg,--libs criterion))$(CRITERION_LIBS)
+
+WARNINGS := -Wall -Wextra -Wshadow -Wvla -Wswitch-enum -Wmissing-prototypes \
+	-Wstrict-prototypes -Wcast-qual -Wwrite-strings -Wformat=2 -Wundef -Werror
+HARDENING := -fPIE -fstack-protector-strong -fcf-protection -fstack-clash-protection
+ifdef SANITIZE
+HARDENING += -fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer
+else
+HARDENING += -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
+endif
+
+cc_flags = -std=gnu11 $(CFLAGS) $(WARNINGS) $(HARDENING) -pthread -D_GNU_SOURCE \
+	-Iinclude -Idaemon $(PKG_CFLAGS)
+ld_flags = $(CFLAGS) $(HARDENING) -pthread -pie -Wl,-z,relro,-z,now $(LDFLAGS)
+
+# ---- files ------------------------------------------------------------------
+
+objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
+
+CORE_SRC := $(wildcard daemon/*/*.c)
+DAEMON_SRC := $(wildcard daemon/*.c)
+TOOLS_SRC := $(wildcard tools/*.c)
+UNIT_SRC := $(wildcard tests/unit/*/*.c)
+SIM_RUN_SRC := $(wildcard tests/sim/run_*.c)
+SIM_SRC := $(filter-out $(SIM_RUN_SRC),$(wildcard tests/sim/*.c))
+TEST_TOOL_SRC := $(wildcard tests/tools/*.c)
+FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
+SRC := $(CORE_SRC) $(DAEMON_SRC) $(TOOLS_SRC) $(UNIT_SRC) $(SIM_SRC) $(SIM_RUN_SRC) \
+	$(TEST_TOOL_SRC) $(FUZZ_SRC)
+
+HEADERS := $(wildcard include/sealblk/*.h daemon/*.h daemon/*/*.h tools/*.h tests/sim/*.h)
+SCRIPTS := .ci/run $(wildcard tools/*.sh tests/*.sh tests/*/*.sh)
+
+ARCHIVE := $(BUILD)/libsealblk.a
+PROGRAMS := $(if $(wildcard daemon/main.c),$(BUILD)/sealblkd) $(if $(wildcard tools/main.c),$(BUILD)/sealblk)
+UNIT := $(if $(UNIT_SRC),$(BUILD)/tests/unit)
+SIMS := $(patsubst tests/sim/run_%.c,$(BUILD)/tests/sim-%,$(SIM_RUN_SRC))
+TEST_TOOLS := $(patsubst tests/tools/%.c,$(BUILD)/tests/%,$(TEST_TOOL_SRC))
+FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/tests/%,$(FUZZ_SRC))
+TEST_SCRIPTS := $(wildcard tests/sim/mutants.sh tests/functional/test-*.sh tests/interop/test-*.sh)
+
+# ---- build ------------------------------------------------------------------
+
+.PHONY: all
+all: $(PROGRAMS)
+
+$(BUILD)/sealblkd: $(call objects,$(DAEMON_SRC)) $(ARCHIVE)
+$(BUILD)/sealblk: $(call objects,$(TOOLS_SRC)) $(ARCHIVE)
+$(UNIT): $(call objects,$(UNIT_SRC)) $(ARCHIVE)
+$(UNIT): TEST_LIBS = $(CRITERION_LIBS)
+$(SIMS): $(BUILD)/tests/sim-%: $(BUILD)/obj/tests/sim/run_%.o $(call objects,$(SIM_SRC)) $(ARCHIVE)
+$(TEST_TOOLS): $(BUILD)/tests/%: $(BUILD)/obj/tests/tools/%.o $(ARCHIVE)
+
+$(FUZZERS): $(BUILD)/tests/%: $(BUILD)/obj/tests/fuzz/%.o $(ARCHIVE)
+$(FUZZERS): TEST_LIBS = -fsanitize=fuzzer
+
+$(PROGRAMS) $(UNIT) $(SIMS) $(TEST_TOOLS) $(FUZZERS): $(BUILD)/sources
+	$(call say,LINK,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ld_flags) -o $@ $(filter %.o %.a,$^) $(PKG_LIBS) $(TEST_LIBS)
+
+$(ARCHIVE): $(call objects,$(CORE_SRC)) $(BUILD)/sources
+	$(call say,AR,$@)
+	@mkdir -p $(@D)
+	$(Q)rm -f $@ && $(AR) rcs $@ $(filter %.o,$^)
+
+$(BUILD)/obj/tests/%.o: EXTRA_CFLAGS = -Itests
+$(BUILD)/obj/tools/%.o: EXTRA_CFLAGS = -Itools
+$(BUILD)/obj/%.o: %.c $(BUILD)/flags
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(cc_flags) $(EXTRA_CFLAGS) -MMD -MP -c -o $@ $<
+
+# These change when the flags and the list of sources do, and only then.
+$(BUILD)/flags: stamp = $(CC) $(cc_flags) $(ld_flags)
+$(BUILD)/sources: stamp = $(sort $(SRC))
+$(BUILD)/flags $(BUILD)/sources: always
+	@mkdir -p $(@D)
+	@echo '$(stamp)' | cmp -s - $@ || echo '$(stamp)' >$@
+
+.PHONY: always
+always:
+
+-include $(patsubst %.c,$(BUILD)/obj/%.d,$(SRC))
+
+# ---- use --------------------------------------------------------------------
+
+# Whoever wants the libraries there sets up first and then runs make again: what
+# pkg-config says is read once.
+.PHONY: setup run install clean help
+setup:
+	$(Q)tools/setup.sh
+
+run: setup
+	$(Q)$(MAKE) all test-tools
+	$(Q)BUILD_DIR=$(BUILD) tools/run-demo.sh
+
+install: all
+	install -d '$(DESTDIR)$(PREFIX)/bin'
+	install -m 755 $(PROGRAMS) '$(DESTDIR)$(PREFIX)/bin'
+
+clean:
+	rm -rf build build-asan build-fuzz $(BUILD)
+
+help:
+	@echo 'make               build $(BUILD)/sealblkd and $(BUILD)/sealblk'
+	@echo 'make setup         install the Debian packages that are missing, or say which'
+	@echo 'make run           build, and show what sealblk does'
+	@echo 'make check         build and run every test'
+	@echo 'make check-asan    the same with AddressSanitizer and UBSan, in build-asan/'
+	@echo 'make check-long    the same as check, with the long version of each test, and fuzz'
+	@echo 'make fuzz          feed each decoder what libFuzzer thinks of'
+	@echo 'make check-layers  pure folders are pure'
+	@echo 'make check-headers each header compiles alone'
+	@echo 'make lint          clang-tidy, cppcheck, gcc -fanalyzer, shellcheck'
+	@echo 'make style         is it formatted?  make format: format it'
+	@echo 'make install       to DESTDIR/PREFIX/bin (PREFIX is $(PREFIX))'
+	@echo 'make clean         remove what was built'
+	@echo 'V=1 shows the commands; the head of Makefile names the other settings.'
+
+# ---- checks -----------------------------------------------------------------
+
+.PHONY: check check-asan check-long check-built tests check-layers check-headers
+check: setup
+	$(Q)$(MAKE) check-built
+
+check-asan: setup
+	$(Q)$(MAKE) BUILD=build-asan SANITIZE=address,undefined check-built
+
+check-long: setup
+	$(Q)SEALBLK_LONG=1 $(MAKE) check-built
+	$(Q)$(MAKE) fuzz
+
+# A sanitizer adds calls of its own to the pure objects: the layers are checked without.
+check-built: tests $(if $(SANITIZE),,check-layers check-headers)
+	$(Q)tests/run.sh --build $(BUILD) --jobs $(JOBS) $(UNIT) $(SIMS) $(TEST_SCRIPTS)
+
+tests: all test-tools $(UNIT) $(SIMS)
+
+.PHONY: test-tools
+test-tools: $(TEST_TOOLS)
+
+# Each fuzzer takes up the inputs that earlier runs found worth keeping.
+.PHONY: fuzz fuzz-built
+fuzz: setup
+	$(Q)$(MAKE) CC=clang BUILD=build-fuzz SANITIZE=address,undefined,fuzzer-no-link fuzz-built
+
+fuzz-built: $(FUZZERS)
+	$(Q)for f in $(FUZZERS); do \
+		name=$$(basename $$f); found=$(BUILD)/corpus/$$name; mkdir -p $$found; \
+		seeds=tests/fuzz/corpus/$$name; [ -d $$seeds ] || seeds=; \
+		echo "fuzz: $$name for $(FUZZ_SECONDS) s"; \
+		$$f -max_total_time=$(FUZZ_SECONDS) -verbosity=0 \
+			-artifact_prefix=$(BUILD)/$$name- $$found $$seeds || exit 1; \
+	done
+
+check-layers: $(ARCHIVE)
+	$(Q)tests/check-layers.sh $(BUILD)
+
+check-headers:
+	$(Q)for h in $(HEADERS); do \
+		echo "#include \"$$h\"" | $(CC) $(cc_flags) -Itools -Itests -I. \
+			-fsyntax-only -x c - || exit 1; \
+	done
+	@echo 'headers: each of $(words $(HEADERS)) compiles alone'
+
+.PHONY: style format lint lint-tidy lint-cppcheck lint-analyzer lint-shell
+style: setup
+	$(Q)clang-format --dry-run --Werror $(SRC) $(HEADERS)
+	$(Q)awk 'FNR == 601 { print FILENAME ": longer than 600 lines"; bad = 1 } END { exit bad }' \
+		$(SRC) $(HEADERS)
+
+format: setup
+	$(Q)clang-format -i $(SRC) $(HEADERS)
+
+lint: setup
+	$(Q)$(MAKE) lint-tidy lint-cppcheck lint-analyzer lint-shell
+
+LINT_SRC := $(CORE_SRC) $(DAEMON_SRC) $(TOOLS_SRC)
+
+lint-tidy:
+	$(call say,TIDY,'$(words $(LINT_SRC)) files')
+	$(Q)clang-tidy --quiet $(LINT_SRC) -- $(cc_flags) -Itools -Itests
+
+lint-cppcheck:
+	$(call say,CPPCHECK,'$(words $(LINT_SRC)) files')
+	$(Q)cppcheck --quiet --error-exitcode=1 --inline-suppr --std=c11 --library=posix -j 2 \
+		--enable=warning,performance,portability --suppress=missingIncludeSystem \
+		-D_GNU_SOURCE -D__x86_64__ -Iinclude -Idaemon -Itools -Itests $(LINT_SRC)
+
+lint-analyzer: $(patsubst %.c,$(BUILD)/analyzed/%,$(LINT_SRC))
+
+$(BUILD)/analyzed/%: %.c $(BUILD)/flags
+	$(call say,ANALYZE,$<)
+	@mkdir -p $(@D)
+	$(Q)gcc $(cc_flags) -Itools -Itests -fanalyzer -c -o $@ $<
+
+lint-shell:
+	$(call say,SHELL,'$(words $(SCRIPTS)) scripts')
+	$(Q)shellcheck -x -P SCRIPTDIR -e SC2119,SC2120 $(SCRIPTS)

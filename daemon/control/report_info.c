@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: MIT */
+/* The JSON object of `sealblk info`: see report.h. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "control/report.h"
+#include "image/runtime.h"
+
+/* The last second that RFC 3339 can write: 9999-12-31T23:59:59Z. */
+static const uint64_t TIME_S_MAX = 253402300799;
+
+struct counts {
+	uint64_t sectors[REPORT_STATES];
+	uint64_t damaged_blocks;
+};
+
+static int count_extent(void *arg, uint64_t first_sector, uint64_t nr_sectors,
+			enum report_state state)
+{
+	struct counts *counts = arg;
+	uint64_t last_sector = first_sector + nr_sectors - 1;
+
+	counts->sectors[state] += nr_sectors;
+	/* Damage always covers whole map blocks. */
+	if (state == REPORT_DAMAGED)
+		counts->damaged_blocks += last_sector / SEAL_BLOCK_SECTORS -
+					  first_sector / SEAL_BLOCK_SECTORS + 1;
+	return 0;
+}
+
+/* ---- values ---- */
+
+static json_t *number(uint64_t value)
+{
+	return json_integer((json_int_t)value);
+}
+
+static json_t *le_number(le64 value)
+{
+	return number(le64_get(value));
+}
+
+/* Paths are bytes and JSON is UTF-8: what is not UTF-8 loses its foreign bytes. */
+static json_t *text(const char *bytes)
+{
+	json_t *value = json_string(bytes);
+	char *ascii;
+
+	if (value)
+		return value;
+	ascii = strdup(bytes);
+	if (!ascii)
+		return NULL;
+	for (char *at = ascii; *at; at++)
+		if (*at & 0x80)
+			*at = '?';
+	value = json_string(ascii);
+	free(ascii);
+	return value;
+}
+
+static json_t *uuid_text(const uint8_t uuid[SEAL_UUID_BYTES])
+{
+	char name[UUID_TEXT_BYTES];
+
+	uuid_to_text(uuid, name);
+	return json_string(name);
+}
+
+/* RFC 3339 in UTC; null for 0, "never", and for what no calendar has. */
+static json_t *time_text(le64 seconds)
+{
+	time_t time = (time_t)le64_get(seconds);
+	char name[32];
+	struct tm tm;
+
+	if (time == 0 || le64_get(seconds) > TIME_S_MAX || !gmtime_r(&time, &tm) ||
+	    strftime(name, sizeof(name), "%Y-%m-%dT%H:%M:%SZ", &tm) == 0)
+		return json_null();
+	return json_string(name);
+}
+
+/* ---- parts of the object; NULL: no memory ---- */
+
+static const char *state_text(const struct report *report)
+{
+	if (report->live)
+		return "in use";
+	return report->image->super.open_state == SEAL_CLEAN ? "clean" : "unclean";
+}
+
+/*
+ * DESIGN 8: every stored sector is sealed, and invariant 11: no plaintext that
+ * was superseded is left. What a damaged block says nobody knows.
+ */
+static bool is_server_encrypted(const struct report *report, const struct counts *counts)
+{
+	bool swept = report->live ? map_is_swept(&report->image->disk.map)
+				  : report->image->super.open_state == SEAL_CLEAN;
+
+	return swept && counts->sectors[REPORT_PLAIN] == 0 && counts->sectors[REPORT_BASE] == 0 &&
+	       counts->damaged_blocks == 0;
+}
+
+static json_t *encryption_json(const struct report *report)
+{
+	struct image *image = report->image;
+	int current = report->live ? atomic_load(&image->disk.map.current)
+				   : image->super.current_plane;
+
+	return json_pack("{s:b, s:o, s:i}", "enabled", image->super.encryption_enabled,
+			 "last_enabled_time", time_text(image->super.last_enabled_s),
+			 "current_plane", current);
+}
+
+static json_t *sectors_json(const struct counts *counts)
+{
+	json_t *sectors = json_object();
+
+	for (unsigned int i = 0; sectors && i < REPORT_STATES; i++) {
+		const char *name = report_state_name((enum report_state)i);
+
+		if (json_object_set_new(sectors, name, number(counts->sectors[i])) < 0) {
+			json_decref(sectors);
+			return NULL;
+		}
+	}
+	return sectors;
+}
+
+/* As the image records it: base_identity.h. */
+static const char *digest_kind_text(enum base_digest_kind kind)
+{
+	return kind == BASE_DIGEST_FULL ? "sha256-full" : "sha256-sampled";
+}
+
+static json_t *base_json(const struct image *image, const char *base_problem)
+{
+	const struct base_identity *base = &image->base_identity;
+	bool is_vhd = base->format == BASE_VHD;
+
+	if (!image->super.has_base)
+		return json_null();
+	return json_pack("{s:o, s:o, s:s, s:o, s:o, s:o, s:s, s:b, s:o}", "path", text(base->path),
+			 "path_absolute", text(base->path_absolute), "format",
+			 base_format_name(base->format), "file_bytes", number(base->file_bytes),
+			 "disk_bytes", number(base->disk_bytes), "vhd_uuid",
+			 is_vhd ? uuid_text(base->vhd_uuid) : json_null(), "digest_kind",
+			 digest_kind_text(base->digest_kind), "found", !base_problem,
+			 "problem", base_problem ? text(base_problem) : json_null());
+}
+
+static json_t *plane_json(const struct image *image, unsigned int i)
+{
+	const struct seal_plane *plane = &image->super.planes[i];
+	bool sealed = plane->kind == SEAL_PLANE_SEALED;
+
+	return json_pack("{s:i, s:s, s:o}", "map_value", (int)i + SEAL_ENTRY_PLANE_FIRST, "kind",
+			 sealed ? "sealed" : "plain", "key_id",
+			 sealed ? le_number(plane->key_id) : json_null());
+}
+
+static json_t *key_slot_json(const struct image *image, unsigned int i)
+{
+	const struct seal_key_slot *slot = &image->keyring.slots[i];
+
+	return json_pack("{s:i, s:o, s:s, s:o}", "slot", (int)i, "key_id", le_number(slot->key_id),
+			 "kind", slot->kind == SEAL_KEK_SCRYPT ? "passphrase" : "key-file",
+			 "created_time", time_text(slot->created_s));
+}
+
+/* Appends; frees @list and returns NULL when there is no memory. Accepts NULL. */
+static json_t *append(json_t *list, json_t *item)
+{
+	if (list && json_array_append_new(list, item) == 0)
+		return list;
+	json_decref(list);
+	return NULL;
+}
+
+static json_t *planes_json(const struct image *image)
+{
+	json_t *planes = json_array();
+
+	for (unsigned int i = 0; planes && i < PLANES_MAX; i++)
+		if (image->super.planes[i].kind != SEAL_PLANE_NONE)
+			planes = append(planes, plane_json(image, i));
+	return planes;
+}
+
+static json_t *key_slots_json(const struct image *image)
+{
+	json_t *slots = json_array();
+
+	for (unsigned int i = 0; slots && i < KEY_SLOTS_MAX; i++)
+		if (image->keyring.slots[i].kind != 0)
+			slots = append(slots, key_slot_json(image, i));
+	return slots;
+}
+
+/* A NULL in it means no memory, and shows in the result. Returns 0 or -1. */
+static int fill(json_t *info, const struct report *report, const char *base_problem,
+		const struct counts *counts)
+{
+	const struct image *image = report->image;
+	const struct seal_superblock *super = &image->super;
+	int version = (int)le32_get(super->version);
+	int bad = 0;
+
+	bad |= json_object_set_new(info, "path", text(image->path));
+	bad |= json_object_set_new(info, "uuid", uuid_text(super->uuid));
+	bad |= json_object_set_new(info, "format_version", json_integer(version));
+	bad |= json_object_set_new(info, "created_time", time_text(super->created_s));
+	bad |= json_object_set_new(info, "disk_bytes", le_number(super->disk_bytes));
+	bad |= json_object_set_new(info, "state", json_string(state_text(report)));
+	bad |= json_object_set_new(info, "server_encrypted",
+				   json_boolean(is_server_encrypted(report, counts)));
+	bad |= json_object_set_new(info, "encryption", encryption_json(report));
+	bad |= json_object_set_new(info, "sectors", sectors_json(counts));
+	bad |= json_object_set_new(info, "base", base_json(image, base_problem));
+	bad |= json_object_set_new(info, "planes", planes_json(image));
+	bad |= json_object_set_new(info, "key_slots", key_slots_json(image));
+	bad |= json_object_set_new(info, "damaged_blocks", number(counts->damaged_blocks));
+	bad |= json_object_set_new(info, "damaged_copies", number(image->nr_bad_copies));
+	bad |= json_object_set_new(info, "writes_failed",
+				   json_boolean(atomic_load(&image->disk.map.failed)));
+	return bad;
+}
+
+static int fill_file(json_t *info, const struct image *image)
+{
+	struct stat st;
+	int bad = 0;
+
+	if (fstat(image->store.fd, &st) < 0)
+		return -errno;
+	bad |= json_object_set_new(info, "file_bytes", number((uint64_t)st.st_size));
+	bad |= json_object_set_new(info, "allocated_bytes", number((uint64_t)st.st_blocks * 512));
+	return bad ? -ENOMEM : 0;
+}
+
+int report_info_json(const struct report *report, const char *base_problem, json_t **ret_info)
+{
+	struct counts counts = { 0 };
+	json_t *info;
+	int r = report_walk(report, count_extent, &counts);
+
+	if (r < 0)
+		return r;
+	info = json_object();
+	r = fill(info, report, base_problem, &counts) ? -ENOMEM : fill_file(info, report->image);
+	if (r < 0) {
+		json_decref(info);
+		return r;
+	}
+	*ret_info = info;
+	return 0;
+}

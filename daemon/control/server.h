@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The control socket of each image a daemon serves, where the CLI asks what only
+ * the daemon knows. One thread answers for all images, one client at a time.
+ *
+ * A client of the same user, or root, connects to runtime_socket_path(), sends
+ * one line of JSON, at most CONTROL_REQUEST_BYTES_MAX, reads until the end:
+ *
+ *   {"verb":"info"}   one line: the object of report_info_json()
+ *   {"verb":"map"}    a line per extent {"offset_bytes":N,"length_bytes":N,
+ *                     "state":"sealed"}, in order; then the line {"end":true}
+ *
+ * The line {"error":"..."} instead, or in the middle of a map: it failed. An
+ * answer without its last line was cut short.
+ */
+#ifndef CONTROL_SERVER_H
+#define CONTROL_SERVER_H
+
+#include "base/compiler.h"
+#include "image/image.h"
+#include "image/problem.h"
+#include "image/runtime.h"
+
+enum {
+	CONTROL_REQUEST_BYTES_MAX = 4096, /* with its newline */
+	CONTROL_WAIT_MS = 5000,		  /* for a client to send, or to take what is sent */
+};
+
+struct control;
+
+/*
+ * Make the sockets of @images (at most EXPORTS_MAX; started, and locked by UUID:
+ * whatever stands at a socket's path is stale and is replaced) and start the
+ * thread, with all signals blocked. Blocks briefly; opening thread only. The
+ * images are borrowed until control_stop(); @images itself is not.
+ * Returns 0 and *ret_control, or with *problem -ENOMEM, -ENAMETOOLONG: the
+ * runtime directory is too deep for a unix socket, or what the kernel said;
+ * nothing is left behind then.
+ */
+int MUST_CHECK control_start(struct image *const *images, unsigned int nr_images,
+			     const struct runtime *runtime, struct control **ret_control,
+			     struct problem *problem);
+
+/*
+ * Cut off a client, end the thread, remove the sockets. Before the images are
+ * stopped and their UUID locks given up. Accepts NULL; always returns NULL.
+ */
+struct control *control_stop(struct control *control);
+
+#endif

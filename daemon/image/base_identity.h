@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What an image records about its base, and the check that it still is that
+ * base: a copy is accepted, a changed file is refused by naming what differs.
+ *
+ * Records in the name/value area (integers little-endian, strings without NUL):
+ *
+ *   base.path           string: as given by the user, for messages
+ *   base.path_absolute  string: with symbolic links resolved
+ *   base.path_relative  string: from the image's folder to the base
+ *   base.format         string: "raw" or "vhd"
+ *   base.file_bytes     64 bits: length of the file
+ *   base.disk_bytes     64 bits: size of the disk in it
+ *   base.digest_kind    string: "sha256-full" or "sha256-sampled"
+ *   base.digest         32 bytes, see base_digest.h
+ *   base.mtime_ns       64 bits, two's complement: modification time since 1970, a hint
+ *   base.inode          64 bits: a hint
+ *   base.vhd_uuid       16 bytes      (format "vhd" only, as are the next two)
+ *   base.vhd_timestamp  32 bits: seconds since 2000-01-01 UTC, from the footer
+ *   base.footer         512 bytes: the VHD footer verbatim
+ */
+#ifndef IMAGE_BASE_IDENTITY_H
+#define IMAGE_BASE_IDENTITY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/compiler.h"
+#include "image/base.h"
+#include "image/base_digest.h"
+#include "sealblk/seal_format.h"
+
+/* About 13 KiB. */
+struct base_identity {
+	char path[PATH_BYTES_MAX];
+	char path_absolute[PATH_BYTES_MAX];
+	char path_relative[PATH_BYTES_MAX];
+	enum base_format format;
+	uint64_t file_bytes;
+	uint64_t disk_bytes;
+	enum base_digest_kind digest_kind;
+	uint8_t digest[BASE_DIGEST_BYTES];
+	int64_t mtime_ns;
+	uint64_t inode;
+
+	/* BASE_VHD. */
+	uint8_t vhd_uuid[VHD_UUID_BYTES];
+	uint32_t vhd_timestamp_s;
+	uint8_t footer[VHD_FOOTER_BYTES];
+};
+
+/*
+ * Describe an open base for the image at @image_path (its folder must exist).
+ * @path: how the user named the base. @full: digest the whole file whatever
+ * its size; base_identity_check() will then read all of it at each open.
+ * Blocks while it reads. Returns 0, or with *ret_problem: -ENAMETOOLONG: a path
+ * does not fit; or the negative errno of reading or of resolving a path.
+ */
+int MUST_CHECK base_identity_take(const struct base *base, const char *path, const char *image_path,
+				  bool full, struct base_identity *ret_identity,
+				  struct problem *ret_problem);
+
+/*
+ * Is @base (open, of the recorded format) the one @identity was taken of?
+ * @path: where it was found, for messages.
+ * *ret_touched: the same inode with another modification time and the same
+ *     digest: worth a warning, since a sampled digest may have missed a change.
+ * Blocks while it reads. Returns 0; -ESTALE with *ret_problem when it has
+ * changed; or with *ret_problem the negative errno of reading.
+ */
+int MUST_CHECK base_identity_check(const struct base_identity *identity, const struct base *base,
+				   const char *path, bool *ret_touched,
+				   struct problem *ret_problem);
+
+/*
+ * Where the base is now: the absolute path if something is there, else the
+ * recorded relative one, seen from the folder of the image at @image_path.
+ * Returns 0, or -ENOENT when neither exists.
+ */
+int MUST_CHECK base_identity_find(const struct base_identity *identity, const char *image_path,
+				  char ret_path[PATH_BYTES_MAX]);
+
+/*
+ * Add the records above to an area that has none of them.
+ * Returns 0, -EEXIST or -ENOSPC as names_append(); some may then have been added.
+ */
+int MUST_CHECK base_identity_encode(const struct base_identity *identity, struct seal_names *names);
+
+/* Returns 0; -ENOENT: nothing about a base is recorded; -EBADMSG: missing or unsound records. */
+int MUST_CHECK base_identity_decode(const struct seal_names *names,
+				    struct base_identity *ret_identity);
+
+#endif

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Where dirty files live: memory that survives the daemon but not the host.
+ * Files in the runtime directory (image/runtime.h), or the simulator's memory.
+ * A file is named by the image's UUID and the open nonce it belongs to.
+ */
+#ifndef IMAGE_DIRTY_STORE_H
+#define IMAGE_DIRTY_STORE_H
+
+#include "base/compiler.h"
+#include "map/dirty_file.h"
+
+struct dirty_store;
+
+struct dirty_store_ops {
+	/* DIRTY_FILE_BYTES of zeroed, preallocated memory. 0, -ENOSPC or a negative errno. */
+	int (*create)(struct dirty_store *store, const uint8_t uuid[SEAL_UUID_BYTES],
+		      const uint8_t nonce[SEAL_NONCE_BYTES], void **ret_memory);
+	/* One that an earlier open left. 0, -ENOENT or a negative errno. */
+	int (*find)(struct dirty_store *store, const uint8_t uuid[SEAL_UUID_BYTES],
+		    const uint8_t nonce[SEAL_NONCE_BYTES], void **ret_memory);
+	/* Give the memory back; the file stays. Accepts NULL. */
+	void (*release)(struct dirty_store *store, void *memory);
+	/* The file is not needed any more; it may not exist. */
+	void (*remove)(struct dirty_store *store, const uint8_t uuid[SEAL_UUID_BYTES],
+		       const uint8_t nonce[SEAL_NONCE_BYTES]);
+};
+
+struct dirty_store {
+	const struct dirty_store_ops *ops;
+};
+
+#endif

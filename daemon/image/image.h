@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * An image: opening, recovering, serving and closing it.
+ *
+ * image_load() reads what needs no key; that much is enough to report.
+ * image_unlock() opens the keyring and checks every MAC; image_start() recovers
+ * what a crash left and begins a session: from then on lanes may serve it.
+ * image_stop() ends the session cleanly. All of them block, on the thread that
+ * calls, and run before the first or after the last worker.
+ *
+ * On failure they return a negative errno and fill in a struct problem:
+ * -EUCLEAN: the image is damaged or refused (exit code 3); -EKEYREJECTED: no key
+ * opens it (4); anything else: the operation failed (1).
+ */
+#ifndef IMAGE_IMAGE_H
+#define IMAGE_IMAGE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/compiler.h"
+#include "image/base.h"
+#include "image/base_identity.h"
+#include "image/dirty_store.h"
+#include "image/problem.h"
+#include "keys/keyring.h"
+#include "request/disk.h"
+#include "sealblk/seal_format.h"
+#include "store/store.h"
+
+struct image {
+	char path[PATH_BYTES_MAX];
+	struct store store;
+	struct ring *ring;		/* for everything blocking; the caller's */
+	bool writable;
+
+	/* As on disk. */
+	struct seal_superblock super;
+	struct seal_keyring keyring;
+	struct seal_names names;
+	unsigned int nr_bad_copies;	/* of the above, with a good twin */
+
+	struct base_identity base_identity; /* if super.has_base */
+	struct base base;		/* open when serving */
+	bool base_touched;		/* its mtime has changed, its digest has not */
+
+	struct keyring_keys *keys;	/* NULL: locked */
+	unsigned int key_slot;		/* that opened it */
+
+	struct disk disk;		/* what requests see */
+	struct inbox inbox;
+	struct lane lane;		/* of the opening and closing thread */
+	struct lane *only_lane;
+
+	/* The session. */
+	struct dirty_store *dirty_store;
+	void *dirty_memory;
+	bool started;
+	uint64_t nr_recovered_records;	/* merged from the dirty file of a killed daemon */
+	uint64_t nr_damaged_blocks;	/* found by recovery */
+};
+
+/* What image_start() needs beside the image. */
+struct image_session {
+	struct dirty_store *dirty_store;
+	uint8_t boot_id[SEAL_UUID_BYTES];
+	bool accept_loss;		/* --accept-loss */
+	const struct xts_ops *xts;
+};
+
+/*
+ * @store: open and locked; the image owns it from here, also on failure.
+ * @writable: it will be served: what a dead daemon left in the cache is brought
+ * to the disk first. @path is copied. *ret_image: image_free() it.
+ */
+int MUST_CHECK image_load(struct store *store, const char *path, struct ring *ring, bool writable,
+			  struct image **ret_image, struct problem *problem);
+
+/* Accepts NULL and half-open images; always returns NULL. Ends no session. */
+struct image *image_free(struct image *image);
+
+int MUST_CHECK image_unlock(struct image *image, const struct key_secret *const *secrets,
+			    unsigned int nr_secrets, struct problem *problem);
+
+/*
+ * Take the open file @fd (found by base_identity_find() at @path) for the base,
+ * once it has been held against what was recorded. @fd is owned, also on failure.
+ */
+int MUST_CHECK image_attach_base(struct image *image, int fd, const char *path,
+				 struct problem *problem);
+
+int MUST_CHECK image_start(struct image *image, const struct image_session *session,
+			   struct problem *problem);
+
+/* A lane for a worker; @ring, @inbox, @notify and @worker are set by the caller. */
+int MUST_CHECK image_lane_init(struct image *image, struct lane *lane, const struct xts_ops *xts);
+void image_lane_done(struct lane *lane);
+
+/*
+ * End the session: commit, sweep, make the slots equal, mark clean. Nothing may
+ * be in flight; lanes other than the image's own are gone.
+ * Returns 0, or -EIO: the image stays marked unclean.
+ */
+int MUST_CHECK image_stop(struct image *image, struct problem *problem);
+
+/*
+ * Entries of block @index for a report, from memory or from the image.
+ * @ring: of the calling thread. @mac: NULL: not checked.
+ * Returns 0, or -EUCLEAN: the block is damaged, or -EIO.
+ */
+int MUST_CHECK image_read_block(struct image *image, struct ring *ring, struct mac_ctx *mac,
+				uint64_t index, uint8_t ret_body[SEAL_BLOCK_BODY_BYTES]);
+
+/* Inside image/: */
+
+/* Blocking I/O on the image through its ring. 0 or a negative errno. */
+int MUST_CHECK image_pread(struct image *image, uint64_t offset_bytes, void *bytes, uint32_t nr);
+int MUST_CHECK image_pwrite(struct image *image, uint64_t offset_bytes, const void *bytes,
+			    uint32_t nr);
+int MUST_CHECK image_sync(struct image *image);
+
+/*
+ * Set generation, MAC and CRC of image->super and write both copies, one after
+ * the other: at any moment one of them is whole and true.
+ */
+int MUST_CHECK image_write_super(struct image *image);
+
+/* Run the image's lane until a FLUSH is through. 0 or -EIO. */
+int MUST_CHECK image_flush(struct image *image);
+/* ... until nothing is dirty, committing or sweeping. */
+int MUST_CHECK image_settle(struct image *image);
+
+/* recover.c: after an unclean close. @dirty: of the killed daemon, or NULL. */
+int MUST_CHECK image_recover(struct image *image, const struct dirty_file *dirty,
+			     struct problem *problem);
+
+#endif

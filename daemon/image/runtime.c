@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: MIT */
+/* The runtime directory: see runtime.h. */
+#include "image/runtime.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+void uuid_to_text(const uint8_t uuid[SEAL_UUID_BYTES], char ret_text[UUID_TEXT_BYTES])
+{
+	static const char digits[] = "0123456789abcdef";
+	char *at = ret_text;
+
+	for (int i = 0; i < SEAL_UUID_BYTES; i++) {
+		if (i == 4 || i == 6 || i == 8 || i == 10)
+			*at++ = '-';
+		*at++ = digits[uuid[i] >> 4];
+		*at++ = digits[uuid[i] & 15];
+	}
+	*at = '\0';
+}
+
+static int path_of(const struct runtime *runtime, const uint8_t uuid[SEAL_UUID_BYTES],
+		   const char *suffix, char *ret_path, size_t path_bytes)
+{
+	char name[UUID_TEXT_BYTES];
+	int n;
+
+	uuid_to_text(uuid, name);
+	n = snprintf(ret_path, path_bytes, "%s/%s%s", runtime->directory, name, suffix);
+	return n < 0 || (size_t)n >= path_bytes ? -ENAMETOOLONG : 0;
+}
+
+static int dirty_path(struct dirty_store *store, const uint8_t uuid[SEAL_UUID_BYTES],
+		      const uint8_t nonce[SEAL_NONCE_BYTES], char ret_path[PATH_BYTES_MAX])
+{
+	const struct runtime *runtime = CONTAINER_OF(store, struct runtime, store);
+	char text[UUID_TEXT_BYTES], suffix[UUID_TEXT_BYTES + 8];
+
+	uuid_to_text(nonce, text);
+	snprintf(suffix, sizeof(suffix), ".%s.dirty", text);
+	return path_of(runtime, uuid, suffix, ret_path, PATH_BYTES_MAX);
+}
+
+static int map_file(int fd, void **ret_memory)
+{
+	void *memory =
+		mmap(NULL, DIRTY_FILE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	int r = memory == MAP_FAILED ? -errno : 0;
+
+	close(fd);
+	if (r == 0)
+		*ret_memory = memory;
+	return r;
+}
+
+static int dirty_create(struct dirty_store *store, const uint8_t uuid[SEAL_UUID_BYTES],
+			const uint8_t nonce[SEAL_NONCE_BYTES], void **ret_memory)
+{
+	char path[PATH_BYTES_MAX];
+	int r = dirty_path(store, uuid, nonce, path);
+	int fd;
+
+	if (r < 0)
+		return r;
+	fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return -errno;
+	/* All of it now: a full tmpfs must not show as SIGBUS later. */
+	r = -posix_fallocate(fd, 0, DIRTY_FILE_BYTES);
+	if (r == 0)
+		r = map_file(fd, ret_memory);
+	else
+		close(fd);
+	if (r < 0)
+		unlink(path);
+	return r;
+}
+
+static int dirty_find(struct dirty_store *store, const uint8_t uuid[SEAL_UUID_BYTES],
+		      const uint8_t nonce[SEAL_NONCE_BYTES], void **ret_memory)
+{
+	char path[PATH_BYTES_MAX];
+	struct stat st;
+	int r = dirty_path(store, uuid, nonce, path);
+	int fd;
+
+	if (r < 0)
+		return r;
+	fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0)
+		return -errno;
+	if (fstat(fd, &st) < 0 || st.st_size != DIRTY_FILE_BYTES) {
+		close(fd);
+		return -ENOENT;
+	}
+	return map_file(fd, ret_memory);
+}
+
+static void dirty_release(struct dirty_store *store, void *memory)
+{
+	(void)store;
+	if (memory)
+		munmap(memory, DIRTY_FILE_BYTES);
+}
+
+static void dirty_remove(struct dirty_store *store, const uint8_t uuid[SEAL_UUID_BYTES],
+			 const uint8_t nonce[SEAL_NONCE_BYTES])
+{
+	char path[PATH_BYTES_MAX];
+
+	if (dirty_path(store, uuid, nonce, path) == 0)
+		unlink(path);
+}
+
+static const struct dirty_store_ops dirty_ops = {
+	.create = dirty_create,
+	.find = dirty_find,
+	.release = dirty_release,
+	.remove = dirty_remove,
+};
+
+int runtime_init(struct runtime *runtime, bool make, struct problem *problem)
+{
+	const char *user = getenv("XDG_RUNTIME_DIR");
+	int n;
+
+	runtime->store.ops = &dirty_ops;
+	if (geteuid() == 0)
+		n = snprintf(runtime->directory, sizeof(runtime->directory), "/run/sealblk");
+	else if (user && user[0] == '/')
+		n = snprintf(runtime->directory, sizeof(runtime->directory), "%s/sealblk", user);
+	else
+		n = -1;
+	if (n < 0 || (size_t)n >= sizeof(runtime->directory)) {
+		problem_set(problem, "runtime directory", "$XDG_RUNTIME_DIR",
+			    "is not set; it must name a folder that lives until the next boot");
+		return -ENOENT;
+	}
+	if (make && mkdir(runtime->directory, 0700) < 0 && errno != EEXIST) {
+		int r = -errno;
+
+		problem_set(problem, "runtime directory", runtime->directory,
+			    "cannot be made: %s", strerror(-r));
+		return r;
+	}
+	return 0;
+}
+
+int runtime_lock(struct runtime *runtime, const uint8_t uuid[SEAL_UUID_BYTES], int *ret_fd)
+{
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	char path[PATH_BYTES_MAX];
+	int r = path_of(runtime, uuid, ".lock", path, sizeof(path));
+	int fd;
+
+	if (r < 0)
+		return r;
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return -errno;
+	if (fcntl(fd, F_OFD_SETLK, &lock) < 0) {
+		r = errno == EAGAIN || errno == EACCES ? -EBUSY : -errno;
+		close(fd);
+		return r;
+	}
+	*ret_fd = fd;
+	return 0;
+}
+
+int runtime_socket_path(const struct runtime *runtime, const uint8_t uuid[SEAL_UUID_BYTES],
+			char *ret_path, size_t path_bytes)
+{
+	return path_of(runtime, uuid, ".sock", ret_path, path_bytes);
+}
+
+static int hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+int runtime_boot_id(uint8_t ret_boot_id[SEAL_UUID_BYTES])
+{
+	uint8_t id[SEAL_UUID_BYTES] = { 0 };
+	char text[64];
+	int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+	ssize_t n;
+	int nr_digits = 0;
+
+	if (fd < 0)
+		return -errno;
+	n = read(fd, text, sizeof(text));
+	close(fd);
+	for (ssize_t i = 0; i < n && nr_digits < 2 * SEAL_UUID_BYTES; i++) {
+		int digit = hex_digit(text[i]);
+
+		if (digit >= 0) {
+			id[nr_digits / 2] = (uint8_t)(id[nr_digits / 2] << 4 | digit);
+			nr_digits++;
+		}
+	}
+	if (nr_digits != 2 * SEAL_UUID_BYTES)
+		return -EIO;
+	memcpy(ret_boot_id, id, sizeof(id));
+	return 0;
+}

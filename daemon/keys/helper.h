@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The helper: a small process that opens files and reads keys for the daemon,
+ * which after its start is shut into a sandbox and can do neither.
+ *
+ * One thread of the caller uses a struct helper; each call blocks until the
+ * helper has answered (a key read from a pipe waits for the pipe's writer).
+ * Requests and replies are structs of fixed size over a SOCK_SEQPACKET pair,
+ * judged at both ends; descriptors travel as SCM_RIGHTS.
+ */
+#ifndef KEYS_HELPER_H
+#define KEYS_HELPER_H
+
+#include <sys/types.h>
+
+#include "base/compiler.h"
+#include "keys/key_source.h"
+
+struct helper {
+	int fd;	   /* our end of the socket pair */
+	pid_t pid; /* 0: not running */
+};
+
+/*
+ * Fork the helper. Call on the main thread while it is the only one, before any
+ * sandbox and after key_mem_harden_process(), which the helper inherits as it
+ * does the working directory and the open files. It ends when @helper's socket
+ * closes or the caller's process dies; signals to the process group do not end it.
+ * Returns 0, or what socketpair() and fork() said; @helper is then untouched.
+ */
+int MUST_CHECK helper_start(struct helper *helper);
+
+/*
+ * open() in the helper. @path: relative ones start at the working directory of
+ * helper_start()'s caller. @flags: O_RDONLY or O_RDWR, with O_CLOEXEC and
+ * O_DIRECT if wanted; nothing is created or truncated. *ret_fd is the caller's,
+ * close-on-exec always.
+ * Returns 0; -EINVAL: other flags, or an empty path; -ENAMETOOLONG: no room for
+ * it in PATH_BYTES_MAX; -EPIPE: the helper is gone; -EPROTO: its answer makes no
+ * sense; otherwise what open() said.
+ */
+int MUST_CHECK helper_open(struct helper *helper, const char *path, int flags, int *ret_fd);
+
+/*
+ * key_source_read() in the helper, with its results and errors, and -EINVAL,
+ * -ENAMETOOLONG, -EPIPE, -EPROTO as helper_open(). *ret_secret: key_mem_free() it.
+ */
+int MUST_CHECK helper_read_key(struct helper *helper, const struct key_source *source,
+			       struct key_secret **ret_secret);
+
+/* Let the helper end and wait for it. Accepts a zeroed struct, and leaves one. */
+void helper_stop(struct helper *helper);
+
+#endif

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Where a customer's key comes from. Never from argv or the environment: those
+ * name a place, and the bytes are read from there.
+ */
+#ifndef KEYS_KEY_SOURCE_H
+#define KEYS_KEY_SOURCE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/compiler.h"
+#include "sealblk/limits.h"
+
+enum key_source_kind {
+	KEY_SOURCE_FILE,       /* --key-file: raw bytes, 32..4096, nothing stripped */
+	KEY_SOURCE_PASSPHRASE, /* --passphrase-file: the first line, without its newline */
+};
+
+struct key_source {
+	enum key_source_kind kind;
+	const char *name; /* the path; the caller's, outlives this */
+};
+
+/* The bytes of one source. Always in key memory (key_mem.h). */
+struct key_secret {
+	enum key_source_kind kind;
+	uint32_t nr_bytes;
+	uint8_t bytes[KEY_FILE_BYTES_MAX];
+};
+_Static_assert(KEY_FILE_BYTES_MAX >= PASSPHRASE_BYTES_MAX, "one buffer for both");
+
+/*
+ * Read @source. Blocks on the file. *ret_secret: key_mem_free() it.
+ * Returns 0, -ENOMEM, -ERANGE (file shorter than 32 or longer than 4096 bytes,
+ * empty or over-long first line), or what open and read said.
+ */
+int MUST_CHECK key_source_read(const struct key_source *source, struct key_secret **ret_secret);
+
+/* "key file" or "passphrase file", for messages. */
+const char *key_source_kind_name(enum key_source_kind kind);
+
+#endif

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * sealblkd: serves sealblk images over NBD. See README.md for the road of a
+ * request. The only mutable global of the daemon is the log level (base/log.c).
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "keys/key_mem.h"
+#include "options.h"
+#include "server.h"
+
+/* Signals are taken by sigwait() below and nowhere else: workers inherit the mask. */
+static void block_signals(sigset_t *ret_set)
+{
+	sigemptyset(ret_set);
+	sigaddset(ret_set, SIGTERM);
+	sigaddset(ret_set, SIGINT);
+	sigaddset(ret_set, SIGHUP);
+	sigaddset(ret_set, SIGPIPE);
+	sigprocmask(SIG_BLOCK, ret_set, NULL);
+}
+
+static void say_ready(const struct options *options)
+{
+	for (unsigned int i = 0; i < options->nr_sockets; i++)
+		printf("sealblkd: listening on unix socket %s\n", options->sockets[i]);
+	for (unsigned int i = 0; i < options->nr_listen; i++)
+		printf("sealblkd: listening on TCP %s\n", options->listen[i]);
+	puts("sealblkd: ready");
+	fflush(stdout);
+}
+
+static void wait_for_end(const sigset_t *set)
+{
+	int signal_number;
+
+	do {
+		if (sigwait(set, &signal_number) != 0)
+			return;
+	} while (signal_number == SIGPIPE || signal_number == SIGHUP);
+	log_line(LOG_LEVEL_INFO, "%s: finishing", strsignal(signal_number));
+}
+
+int main(int argc, char **argv)
+{
+	static struct options options;
+	struct server *server;
+	sigset_t set;
+	int code = options_parse(&options, argc, argv);
+	int stop_code;
+
+	if (code >= 0)
+		return code;
+	if (key_mem_harden_process() < 0) {
+		log_line(LOG_LEVEL_ERROR, "cannot forbid core dumps: %s", strerror(errno));
+		return EXIT_FAILED;
+	}
+	block_signals(&set);
+	server = calloc(1, sizeof(*server));
+	if (!server) {
+		log_line(LOG_LEVEL_ERROR, "no memory");
+		return EXIT_FAILED;
+	}
+	code = server_start(server, &options);
+	if (code == EXIT_OK) {
+		say_ready(&options);
+		wait_for_end(&set);
+	}
+	stop_code = server_stop(server);
+	free(server);
+	return code != EXIT_OK ? code : stop_code;
+}

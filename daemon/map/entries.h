@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Inside map/: how blocks and entries lie in memory, and the parts of the map
+ * that its files share. See map.h for who may change what.
+ *
+ * The head of a block is one atomic word: its kind in bits 0..3, the entry of a
+ * uniform block in bits 4..7, and in bits 32..63 one more than the number of
+ * its struct dirty_block, or 0. All zeros: not in memory; a block that was
+ * never written is then known to be all `base`.
+ */
+#ifndef MAP_ENTRIES_H
+#define MAP_ENTRIES_H
+
+#include "base/bitset.h"
+#include "map/map.h"
+
+enum head_kind {
+	HEAD_UNLOADED,
+	HEAD_LOADING,
+	HEAD_DAMAGED,
+	HEAD_UNIFORM,
+	HEAD_MIXED,
+};
+
+static inline enum head_kind head_kind(uint64_t head)
+{
+	return (enum head_kind)(head & 15);
+}
+
+static inline uint8_t head_entry(uint64_t head)
+{
+	return head >> 4 & 15;
+}
+
+static inline uint64_t head_uniform(uint8_t entry)
+{
+	return HEAD_UNIFORM | (uint64_t)entry << 4;
+}
+
+static inline uint64_t map_block_of(uint64_t sector)
+{
+	return sector / SEAL_BLOCK_SECTORS;
+}
+
+static inline uint64_t map_block_first(uint64_t index)
+{
+	return index * SEAL_BLOCK_SECTORS;
+}
+
+/* Sectors of block @index that exist: the last block may be cut by the disk's end. */
+static inline uint32_t map_block_sectors(const struct map *map, uint64_t index)
+{
+	return (uint32_t)min_u64(map->config.disk_sectors - map_block_first(index),
+				 SEAL_BLOCK_SECTORS);
+}
+
+static inline uint64_t map_pair_offset(const struct map *map, uint64_t index)
+{
+	return map->config.map_offset + index * SEAL_PAIR_BYTES;
+}
+
+static inline bool map_is_written(const struct map *map, uint64_t index)
+{
+	return atomic_load(&map->written[index / 64]) >> (index % 64) & 1;
+}
+
+/* Sixteen times the same entry. */
+static inline uint64_t entries_pattern(uint8_t entry)
+{
+	return entry * 0x1111111111111111u;
+}
+
+static inline _Atomic uint64_t *map_entries(const struct map *map, uint64_t index)
+{
+	return map->entries + index * MAP_BLOCK_WORDS;
+}
+
+/* Sector @i of the block whose entries these are. */
+static inline uint8_t entries_get(const _Atomic uint64_t *entries, uint32_t i)
+{
+	return atomic_load_explicit(&entries[i / 16], memory_order_relaxed) >> (i % 16 * 4) & 15;
+}
+
+/* Sectors [first, end) of the block; under the lock. */
+void entries_set(_Atomic uint64_t *entries, uint32_t first, uint32_t end, uint8_t entry);
+
+/* To and from the bytes of a map block's body. */
+void entries_store(const _Atomic uint64_t *entries, uint8_t body[SEAL_BLOCK_BODY_BYTES]);
+void entries_load(_Atomic uint64_t *entries, const uint8_t body[SEAL_BLOCK_BODY_BYTES]);
+
+/* How many sectors from @first on, before @end, have @entry; 0: not even @first. */
+uint32_t entries_run(const _Atomic uint64_t *entries, uint32_t first, uint32_t end,
+		     uint8_t entry);
+
+/* Take over the entries of a block read from the image; under the lock. */
+void map_install(struct map *map, uint64_t index, const uint8_t body[SEAL_BLOCK_BODY_BYTES],
+		 unsigned int slot);
+
+/* What a block of this image must say of itself. */
+struct block_identity map_block_identity(const struct map *map, uint64_t index);
+struct block_identity map_bitmap_identity(const struct map *map, uint64_t index);
+
+/* dirty.c: under the lock. */
+struct dirty_block *dirty_find(const struct map *map, uint64_t index); /* or NULL */
+struct dirty_block *dirty_get(struct map *map, uint64_t index); /* room was seen to */
+void dirty_release_if_settled(struct map *map, struct dirty_block *dirty);
+void dirty_set(struct map *map, struct dirty_block *dirty, uint32_t first, uint32_t end,
+	       uint8_t entry);
+void dirty_touch(struct map *map, struct dirty_block *dirty, uint32_t first, uint32_t end);
+
+/*
+ * io.c: under the lock. See that block @index is in memory and has space in the
+ * image. Returns 0, 1 (@waiter stands in line), -EIO (damaged), -ENOSPC.
+ */
+int MUST_CHECK map_io_prepare(struct map *map, struct lane *lane, uint64_t index, bool reserve,
+			      struct waiter *waiter);
+int MUST_CHECK map_io_init(struct map *map);
+void map_io_done(struct map *map);
+
+/* round.c: under the lock. Starts a round on @lane unless one is under way. */
+void round_start(struct map *map, struct lane *lane);
+int MUST_CHECK round_init(struct map *map);
+void round_done(struct map *map);
+bool round_is_active(const struct map *map);
+bool round_covers_punches(const struct map *map);
+
+/* sweep.c: under the lock. Starts a sweep on @lane if there is something to punch. */
+void sweep_start(struct map *map, struct lane *lane);
+int MUST_CHECK sweep_init(struct map *map);
+void sweep_done(struct map *map);
+bool sweep_is_active(const struct map *map);
+
+/* grace.c: wait until every epoch up to now has drained. Under the lock. */
+struct map_grace {
+	struct map_grace *next;
+	uint64_t epoch;
+	struct waiter *waiter;		/* woken with 0 */
+};
+void grace_begin(struct map *map, struct map_grace *grace, struct waiter *waiter);
+void grace_poll(struct map *map);
+
+#endif

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Bringing map blocks into memory, and reserving space in the image for those
+ * that will be written for the first time: a full disk must show at the WRITE,
+ * never first at the FLUSH that needs the block.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "map/entries.h"
+
+enum { MAP_IOS_MAX = 32 };
+
+struct map_io {
+	struct ring_op op;
+	struct map *map;
+	struct lane *lane;
+	struct waiter *waiter;		/* who asked, and gets the result */
+	struct map_io *next;		/* in the free list */
+	uint64_t index;
+	struct seal_block pair[2];
+};
+
+int map_io_init(struct map *map)
+{
+	map->io_pool = calloc(MAP_IOS_MAX, sizeof(*map->io_pool));
+	if (!map->io_pool)
+		return -ENOMEM;
+	for (int i = 0; i < MAP_IOS_MAX; i++) {
+		map->io_pool[i].map = map;
+		map->io_pool[i].next = map->io_free;
+		map->io_free = &map->io_pool[i];
+	}
+	return 0;
+}
+
+void map_io_done(struct map *map)
+{
+	free(map->io_pool);
+}
+
+/* Under the lock: @io is over; everybody else in line looks again. */
+static void io_end(struct map_io *io, int result)
+{
+	struct map *map = io->map;
+
+	waiter_wake(io->waiter, result);
+	waiter_line_wake(&map->io_waiters, 0);
+	io->next = map->io_free;
+	map->io_free = io;
+}
+
+static void load_done(struct ring_op *op, int result)
+{
+	struct map_io *io = CONTAINER_OF(op, struct map_io, op);
+	struct map *map = io->map;
+	struct block_identity id = map_block_identity(map, io->index);
+	unsigned int slot = 0;
+	int verdict = -EBADMSG;
+
+	if (result >= 0)
+		verdict = block_pick(io->pair, &id, &io->lane->mac, false, &slot);
+
+	pthread_mutex_lock(&map->lock);
+	if (result < 0) {
+		atomic_store(&map->heads[io->index], (uint64_t)HEAD_UNLOADED);
+	} else if (verdict < 0) {
+		atomic_store(&map->heads[io->index], (uint64_t)HEAD_DAMAGED);
+		atomic_store(&map->damaged, true);
+	} else {
+		map_install(map, io->index, io->pair[slot].body, slot);
+	}
+	io_end(io, result < 0 ? -EIO : 0);
+	pthread_mutex_unlock(&map->lock);
+}
+
+static void reserve_done(struct ring_op *op, int result)
+{
+	struct map_io *io = CONTAINER_OF(op, struct map_io, op);
+	struct map *map = io->map;
+
+	pthread_mutex_lock(&map->lock);
+	/* A file system that cannot reserve is believed to have the space. */
+	if (result == -EOPNOTSUPP)
+		result = 0;
+	if (result == 0)
+		bitset_add(map->reserved, io->index);
+	io_end(io, result == -EDQUOT || result == -EFBIG ? -ENOSPC : result);
+	pthread_mutex_unlock(&map->lock);
+}
+
+/* Returns 1: @waiter waits for the operation, or for a free struct map_io. */
+static int io_begin(struct map *map, struct lane *lane, uint64_t index, bool load,
+		    struct waiter *waiter)
+{
+	struct map_io *io = map->io_free;
+
+	waiter->lane = lane;
+	if (!io) {
+		waiter_line_add(&map->io_waiters, waiter);
+		return 1;
+	}
+	map->io_free = io->next;
+	io->lane = lane;
+	io->waiter = waiter;
+	io->index = index;
+	io->op = (struct ring_op){
+		.kind = load ? RING_READ : RING_ALLOCATE,
+		.fd = map->config.fd,
+		.offset_bytes = map_pair_offset(map, index),
+		.range_bytes = SEAL_PAIR_BYTES,
+		.data = (uint8_t *)io->pair,
+		.bytes = sizeof(io->pair),
+		.done = load ? load_done : reserve_done,
+	};
+	if (load)
+		atomic_store(&map->heads[index], (uint64_t)HEAD_LOADING);
+	ring_submit(lane->ring, &io->op);
+	return 1;
+}
+
+int map_io_prepare(struct map *map, struct lane *lane, uint64_t index, bool reserve,
+		   struct waiter *waiter)
+{
+	uint64_t head = atomic_load(&map->heads[index]);
+
+	switch (head_kind(head)) {
+	case HEAD_UNLOADED:
+		if (map_is_written(map, index))
+			return io_begin(map, lane, index, true, waiter);
+		break;
+	case HEAD_LOADING:
+		waiter->lane = lane;
+		waiter_line_add(&map->io_waiters, waiter);
+		return 1;
+	case HEAD_DAMAGED:
+		return -EIO;
+	case HEAD_UNIFORM:
+	case HEAD_MIXED:
+		break;
+	}
+	if (reserve && !bitset_has(map->reserved, index))
+		return io_begin(map, lane, index, false, waiter);
+	return 0;
+}
+
+int map_load_wait(struct map *map, struct lane *lane, uint64_t sector, struct waiter *waiter)
+{
+	int r;
+
+	pthread_mutex_lock(&map->lock);
+	r = map_io_prepare(map, lane, map_block_of(sector), false, waiter);
+	pthread_mutex_unlock(&map->lock);
+	return r == 1 ? 1 : 0;
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A lane: what one worker needs to serve one image. Everything in it belongs
+ * to the worker's thread, except @epoch, which others read, and @inbox, which
+ * others push to.
+ */
+#ifndef MAP_LANE_H
+#define MAP_LANE_H
+
+#include "base/compiler.h"
+#include "base/inbox.h"
+#include "crypt/mac.h"
+#include "crypt/xts.h"
+#include "map/epoch.h"
+#include "ring/ring.h"
+
+struct disk;
+
+struct lane {
+	struct disk *disk;		/* request/disk.h */
+	struct ring *ring;
+	struct inbox *inbox;		/* of the worker; shared by its lanes */
+	void (*notify)(struct lane *lane); /* the inbox was empty: wake the worker */
+	void *worker;			/* for @notify */
+	struct mac_ctx mac;
+	struct epoch_lane epoch;
+	struct xts *xts;		/* expanded keys: see request/cipher.h */
+};
+
+/*
+ * Somebody who waits for a change of the map: a request, as a rule. It is woken
+ * once, on its own lane's thread, from the worker's loop and never from inside
+ * the call that woke it; it then looks again.
+ */
+struct waiter {
+	struct inbox_item item;
+	struct waiter *next;		/* while it stands in a line */
+	struct lane *lane;
+	int result;			/* 0, or why what it waited for failed */
+	void (*wake)(struct waiter *waiter);
+};
+
+/* A line of waiters, first come first woken. Zeroed is empty. */
+struct waiter_line {
+	struct waiter *first;
+	struct waiter *last;
+};
+
+void waiter_line_add(struct waiter_line *line, struct waiter *waiter);
+
+/* Move all of @from behind @to. */
+void waiter_line_move(struct waiter_line *to, struct waiter_line *from);
+
+/* Any thread. */
+void waiter_wake(struct waiter *waiter, int result);
+void waiter_line_wake(struct waiter_line *line, int result);
+
+#endif

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The sweep: punches places that no entry names any more (invariant 4).
+ *
+ * sweep_start: take the superseded sets -> wait until every request that may
+ * have resolved such a place has left its epoch -> block by block: no writers,
+ * keep new ones out, check each place against the live, the frozen and the
+ * durable entry, punch it -> sweep_end.
+ *
+ * What a block holds back (a first write in flight) goes to the next sweep. All
+ * steps run on the lane that started the sweep.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "map/entries.h"
+
+struct punch {
+	struct ring_op op;
+	struct map *map;
+	bool busy;
+};
+
+struct map_sweep {
+	struct map *map;
+	struct lane *lane;
+	bool active;			/* under the lock */
+	struct waiter waiter;		/* for the epochs */
+	struct map_grace grace;
+
+	/* Where it is: sector @at of the places in plane @plane of @block. */
+	struct dirty_block *block;	/* NULL: between blocks */
+	unsigned int plane;
+	uint32_t at;
+	uint32_t nr_punching;
+	struct punch punches[PUNCHES_MAX];
+};
+
+int sweep_init(struct map *map)
+{
+	map->sweep = calloc(1, sizeof(*map->sweep));
+	if (!map->sweep)
+		return -ENOMEM;
+	map->sweep->map = map;
+	for (int i = 0; i < PUNCHES_MAX; i++)
+		map->sweep->punches[i].map = map;
+	return 0;
+}
+
+void sweep_done(struct map *map)
+{
+	free(map->sweep);
+}
+
+bool sweep_is_active(const struct map *map)
+{
+	return map->sweep->active;
+}
+
+/* Does no entry, live, frozen or durable, name the place of sector @i in @plane? */
+static bool is_superseded(const struct map *map, const struct dirty_block *dirty, uint32_t i,
+			  unsigned int plane)
+{
+	return bitset_has(dirty->sweeping, i) &&
+	       entries_get(map_entries(map, dirty->index), i) != plane &&
+	       block_entry(dirty->durable, i) != plane &&
+	       !(dirty->is_frozen && block_entry(dirty->frozen.body, i) == plane);
+}
+
+/* The next run of places to punch in the block. Returns false at its end. */
+static bool next_run(struct map_sweep *sweep, uint32_t *ret_first, uint32_t *ret_end)
+{
+	const struct map *map = sweep->map;
+	uint32_t end = map_block_sectors(map, sweep->block->index);
+
+	for (; sweep->plane < MAP_VALUES; sweep->plane++, sweep->at = 0) {
+		if (map->config.planes[sweep->plane].kind == SEAL_PLANE_NONE)
+			continue;
+		while (sweep->at < end) {
+			uint32_t first = sweep->at;
+
+			while (sweep->at < end &&
+			       is_superseded(map, sweep->block, sweep->at, sweep->plane))
+				sweep->at++;
+			if (sweep->at > first) {
+				*ret_first = first;
+				*ret_end = sweep->at;
+				return true;
+			}
+			sweep->at = (uint32_t)bitset_next(sweep->block->sweeping, first + 1, end);
+		}
+	}
+	return false;
+}
+
+static struct dirty_block *next_block(struct map *map)
+{
+	for (struct dirty_block *d = map->dirty_list; d; d = d->next) {
+		if (bitset_is_empty(d->sweeping, MAP_BITSET_WORDS))
+			continue;
+		if (d->nr_writers == 0)
+			return d;
+		bitset_move(d->superseded, d->sweeping, MAP_BITSET_WORDS);
+	}
+	return NULL;
+}
+
+static void punch_done(struct ring_op *op, int result);
+
+static void submit_punch(struct map_sweep *sweep, struct punch *punch, uint32_t first, uint32_t end)
+{
+	const struct map *map = sweep->map;
+	uint64_t sector = map_block_first(sweep->block->index) + first;
+
+	punch->busy = true;
+	punch->op = (struct ring_op){
+		.kind = RING_PUNCH,
+		.fd = map->config.fd,
+		.offset_bytes = map->config.planes[sweep->plane].file_offset_bytes +
+				sectors_to_bytes(sector),
+		.range_bytes = sectors_to_bytes(end - first),
+		.done = punch_done,
+	};
+	sweep->nr_punching++;
+	ring_submit(sweep->lane->ring, &punch->op);
+}
+
+static void end_block(struct map_sweep *sweep)
+{
+	static const uint64_t nothing[MAP_BITSET_WORDS];
+	struct map *map = sweep->map;
+	struct dirty_block *dirty = sweep->block;
+
+	for (uint32_t i = 0; i < MAP_BITSET_WORDS; i++)
+		dirty->sweeping[i] = nothing[i];
+	dirty->punching = false;
+	map->unsynced_punches = true;
+	sweep->block = NULL;
+	dirty_release_if_settled(map, dirty);
+	waiter_line_wake(&map->punch_waiters, 0);
+}
+
+/* Under the lock: punch on until all are busy or nothing is left. */
+static void sweep_run(struct map_sweep *sweep)
+{
+	struct map *map = sweep->map;
+
+	for (;;) {
+		struct punch *punch = NULL;
+		uint32_t first, end;
+
+		if (!sweep->block) {
+			sweep->block = next_block(map);
+			if (!sweep->block) {
+				sweep->active = false;
+				return;
+			}
+			sweep->block->punching = true;
+			sweep->plane = SEAL_ENTRY_PLANE_FIRST;
+			sweep->at = 0;
+		}
+		for (int i = 0; i < PUNCHES_MAX && !punch; i++)
+			if (!sweep->punches[i].busy)
+				punch = &sweep->punches[i];
+		if (!punch)
+			return;
+		if (next_run(sweep, &first, &end)) {
+			submit_punch(sweep, punch, first, end);
+			continue;
+		}
+		if (sweep->nr_punching > 0)
+			return;
+		end_block(sweep);
+	}
+}
+
+static void punch_done(struct ring_op *op, int result)
+{
+	struct punch *punch = CONTAINER_OF(op, struct punch, op);
+	struct map *map = punch->map;
+	struct map_sweep *sweep = map->sweep;
+
+	pthread_mutex_lock(&map->lock);
+	if (result < 0)
+		map->punch_failed = true;
+	punch->busy = false;
+	sweep->nr_punching--;
+	sweep_run(sweep);
+	pthread_mutex_unlock(&map->lock);
+}
+
+static void epochs_drained(struct waiter *waiter)
+{
+	struct map_sweep *sweep = CONTAINER_OF(waiter, struct map_sweep, waiter);
+
+	pthread_mutex_lock(&sweep->map->lock);
+	sweep_run(sweep);
+	pthread_mutex_unlock(&sweep->map->lock);
+}
+
+void sweep_start(struct map *map, struct lane *lane)
+{
+	struct map_sweep *sweep = map->sweep;
+	bool any = false;
+
+	if (sweep->active || atomic_load(&map->failed))
+		return;
+	for (struct dirty_block *d = map->dirty_list; d; d = d->next) {
+		if (bitset_is_empty(d->superseded, MAP_BITSET_WORDS))
+			continue;
+		bitset_move(d->sweeping, d->superseded, MAP_BITSET_WORDS);
+		any = true;
+	}
+	if (!any)
+		return;
+	sweep->active = true;
+	sweep->lane = lane;
+	sweep->waiter = (struct waiter){ .lane = lane, .wake = epochs_drained };
+	grace_begin(map, &sweep->grace, &sweep->waiter);
+}

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The server's side of one NBD connection: bytes in, events and bytes out.
+ *
+ * The session speaks the fixed newstyle handshake and then decodes request
+ * headers. It owns no socket, no clock and no memory beyond its struct, and it
+ * judges syntax only: whether a request is allowed is the gate's business
+ * (request/gate.h), replies to requests are encoded by nbd/reply.h, and the
+ * handshake deadline (HANDSHAKE_MS) is the caller's to keep.
+ *
+ * Nothing here blocks, allocates or logs. A session belongs to one thread.
+ */
+#ifndef NBD_SESSION_H
+#define NBD_SESSION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/compiler.h"
+#include "sealblk/limits.h"
+#include "sealblk/nbd_wire.h"
+
+/* What a client may choose. The strings hold no NUL but the last, and are UTF-8. */
+struct nbds_export {
+	const char *name; /* unique; at most EXPORT_NAME_BYTES_MAX; "" is the default export */
+	const char *description; /* for people; at most EXPORT_DESCRIPTION_BYTES_MAX, or NULL */
+	uint64_t bytes;
+	uint32_t minimum_bytes; /* "Size constraints": powers of two, but for the last */
+	uint32_t preferred_bytes;
+	uint32_t maximum_bytes;
+	uint16_t transmission_flags; /* NBD_FLAG_*; SEND_DF is hidden where it may not be shown */
+};
+
+/* Metadata contexts; the numbers are the ids on the wire. */
+enum nbds_context {
+	NBDS_CONTEXT_ALLOCATION = 1,
+	NBDS_CONTEXT_ENCRYPTION = 2,
+};
+
+enum nbds_stage {
+	NBDS_GREETING, /* nothing sent yet */
+	NBDS_CLIENT_FLAGS,
+	NBDS_OPTIONS,
+	NBDS_SKIPPING, /* inside an option too long to keep */
+	NBDS_TRANSMISSION,
+	NBDS_OVER_BROKEN,
+	NBDS_OVER_FINISHED,
+	NBDS_STAGES,
+};
+
+struct nbds_session {
+	/* Set by nbds_init(), then read only. */
+	const struct nbds_export *exports;
+	unsigned int nr_exports;
+
+	/* Negotiated: for everyone to read from NBDS_EXPORT_CHOSEN on. */
+	bool structured;   /* READ must be answered by chunks */
+	uint32_t contexts; /* see nbds_has_context() */
+	unsigned int export_index;
+
+	/* The session's own. */
+	enum nbds_stage stage;
+	bool no_zeroes;
+	unsigned int context_export;  /* the export @contexts was asked for */
+	unsigned int nr_options;      /* answered so far */
+	unsigned int nr_replies_sent; /* to the option being answered */
+	uint32_t skip_option;	      /* NBDS_SKIPPING: which one, and what is left of it */
+	uint32_t skip_bytes;
+};
+
+/* A request header as received, not judged. */
+struct nbds_request {
+	uint16_t flags;	  /* NBD_CMD_FLAG_* */
+	uint16_t command; /* NBD_CMD_* */
+	uint64_t cookie;  /* opaque: returned in the reply */
+	uint64_t offset_bytes;
+	uint32_t length_bytes;
+};
+
+enum nbds_event_kind {
+	NBDS_EXPORT_CHOSEN, /* the transmission phase begins; session->export_index */
+	NBDS_REQUEST,
+};
+
+struct nbds_event {
+	enum nbds_event_kind kind;
+	struct nbds_request request; /* NBDS_REQUEST only */
+};
+
+/* The caller's buffer for what must be sent; the session appends. */
+struct nbds_out {
+	uint8_t *bytes;
+	size_t capacity_bytes; /* at least NBDS_OUT_BYTES_MIN */
+	size_t used_bytes;
+};
+
+enum {
+	NBDS_OPTION_TEXT_BYTES_MAX = 64, /* of our error texts */
+
+	/* The longest single reply of the handshake: one line of LIST. */
+	NBDS_OUT_BYTES_MIN = sizeof(struct nbd_option_reply) + sizeof(struct nbd_rep_server) +
+			     EXPORT_NAME_BYTES_MAX + EXPORT_DESCRIPTION_BYTES_MAX,
+
+	/* The most that must be in one piece in the input: an option with its header. */
+	NBDS_IN_BYTES_MAX = sizeof(struct nbd_option) + NBD_OPTION_BYTES_MAX,
+};
+
+enum nbds_progress {
+	NBDS_NEED_MORE, /* not an error: call again with more input */
+	NBDS_NEED_ROOM, /* send what is in @out, empty it, call again with the rest of @in */
+	NBDS_EVENT,	/* *event is filled in; there may be more input to feed */
+	NBDS_BROKEN,	/* the client broke a rule: send what is in @out, close */
+	NBDS_FINISHED,	/* the client is done, or chose nothing we have: the same */
+};
+
+/*
+ * @exports: the caller's, frozen, and living as long as @session; at most
+ *     EXPORTS_MAX. Their limits are asserted.
+ */
+void nbds_init(struct nbds_session *session, const struct nbds_export *exports,
+	       unsigned int nr_exports);
+
+/*
+ * Eat a prefix of @in, append replies to @out.
+ *
+ * Call it once with no input to get the greeting, then whenever input has come
+ * or room was made. *used tells how much of @in is done with: the rest must be
+ * at the start of @in of the next call, unchanged. What is left at
+ * NBDS_NEED_MORE is at most NBDS_IN_BYTES_MAX - 1 bytes. NBDS_NEED_ROOM comes
+ * only with something in @out.
+ *
+ * After an NBDS_REQUEST the caller takes nbds_request_payload_bytes() off the
+ * stream before it feeds again, and feeds nothing after NBD_CMD_DISC. Once
+ * BROKEN or FINISHED, the answer stays the same and nothing is eaten.
+ */
+enum nbds_progress MUST_CHECK nbds_feed(struct nbds_session *session, const uint8_t *in,
+					size_t in_bytes, size_t *used, struct nbds_out *out,
+					struct nbds_event *event);
+
+/* How many bytes follow the header of @request on the stream. */
+static inline uint32_t nbds_request_payload_bytes(const struct nbds_request *request)
+{
+	return request->command == NBD_CMD_WRITE ? request->length_bytes : 0;
+}
+
+/* Did the client select @context for the export it chose? */
+static inline bool nbds_has_context(const struct nbds_session *session, enum nbds_context context)
+{
+	return session->contexts & UINT32_C(1) << context;
+}
+
+_Static_assert(NBDS_OUT_BYTES_MIN >= sizeof(struct nbd_export_name_reply), "fits");
+_Static_assert(NBDS_OUT_BYTES_MIN >= sizeof(struct nbd_option_reply) + NBDS_OPTION_TEXT_BYTES_MAX,
+	       "fits");
+
+#endif

@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Receiving: from the socket to the gate.
+ *
+ * CONN_RECV -> nbds_feed -> gate_check -> req_start -> ... -> conn_reply -> conn_send
+ *
+ * Headers and small payloads go through the connection's own buffer; the rest
+ * of a WRITE's payload is received straight into the request's buffer.
+ */
+#include "net/conn.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "net/conn_send.h"
+#include "request/gate.h"
+#include "worker.h"
+
+static void advance(struct conn *conn);
+
+static void received(struct ring_op *op, int result)
+{
+	struct conn *conn = CONTAINER_OF(op, struct conn, recv_op);
+
+	conn->receiving = false;
+	if (result <= 0)
+		conn->recv_over = true;
+	else if (conn->filling)
+		conn->filled_bytes += (uint32_t)result;
+	else
+		conn->recv_end += (uint32_t)result;
+	advance(conn);
+}
+
+static void receive(struct conn *conn, uint8_t *into, uint32_t room_bytes)
+{
+	conn->receiving = true;
+	conn->recv_op = (struct ring_op){
+		.kind = RING_RECV,
+		.fd = conn->fd,
+		.data = into,
+		.bytes = room_bytes,
+		.done = received,
+	};
+	ring_submit(conn->worker->ring, &conn->recv_op);
+}
+
+/* More into the connection's own buffer, what is unread first. */
+static void receive_headers(struct conn *conn)
+{
+	uint32_t unread = conn->recv_end - conn->recv_at;
+
+	memmove(conn->recv_bytes, conn->recv_bytes + conn->recv_at, unread);
+	conn->recv_at = 0;
+	conn->recv_end = unread;
+	receive(conn, conn->recv_bytes + unread, CONN_RECV_BYTES - unread);
+}
+
+/* @slot's request goes on its road, or straight to its reply. */
+static void dispatch(struct conn_slot *slot)
+{
+	if (slot->refused) {
+		slot->request.error = slot->refused;
+		conn_reply(&slot->request);
+		return;
+	}
+	req_start(&slot->request);
+}
+
+/* Take payload that has already arrived. Returns true when more has to come. */
+static bool fill_payload(struct conn *conn)
+{
+	struct conn_slot *slot = conn->filling;
+	uint32_t unread = conn->recv_end - conn->recv_at;
+	uint32_t missing = slot->wire.length_bytes - conn->filled_bytes;
+	uint32_t now = unread < missing ? unread : missing;
+
+	memcpy(slot->request.data + conn->filled_bytes, conn->recv_bytes + conn->recv_at, now);
+	conn->recv_at += now;
+	conn->filled_bytes += now;
+	missing -= now;
+	if (missing > 0) {
+		if (!conn->recv_over)
+			receive(conn, slot->request.data + conn->filled_bytes, missing);
+		return true;
+	}
+	conn->filling = NULL;
+	dispatch(slot);
+	return false;
+}
+
+/* Drop payload of a refused WRITE. Returns true when more has to come. */
+static bool swallow_payload(struct conn *conn)
+{
+	uint32_t unread = conn->recv_end - conn->recv_at;
+	uint32_t now = unread < conn->swallow_bytes ? unread : conn->swallow_bytes;
+
+	conn->recv_at += now;
+	conn->swallow_bytes -= now;
+	if (conn->swallow_bytes == 0)
+		return false;
+	if (!conn->recv_over)
+		receive_headers(conn);
+	return true;
+}
+
+/* What the request asks for, for the roads; the gate has passed it. */
+static void decode(const struct conn *conn, const struct nbds_request *wire, enum req_op op,
+		   struct request *request)
+{
+	request->op = op;
+	request->lane = conn->worker->lane_of[conn->session.export_index];
+	request->first_sector = bytes_to_sectors(wire->offset_bytes);
+	request->nr_sectors = bytes_to_sectors(wire->length_bytes);
+	request->fua = wire->flags & NBD_CMD_FLAG_FUA;
+	request->no_hole = wire->flags & NBD_CMD_FLAG_NO_HOLE;
+	request->one_extent = wire->flags & NBD_CMD_FLAG_REQ_ONE;
+	request->wanted[REQ_CONTEXT_ALLOCATION] =
+		nbds_has_context(&conn->session, NBDS_CONTEXT_ALLOCATION);
+	request->wanted[REQ_CONTEXT_ENCRYPTION] =
+		nbds_has_context(&conn->session, NBDS_CONTEXT_ENCRYPTION);
+	request->done = conn_reply;
+}
+
+static struct gate_limits limits_of(const struct conn *conn)
+{
+	const struct nbds_session *session = &conn->session;
+	const struct nbds_export *export = &session->exports[session->export_index];
+
+	return (struct gate_limits){
+		.disk_bytes = export->bytes,
+		.read_only = export->transmission_flags & NBD_FLAG_READ_ONLY,
+		.structured = session->structured,
+		.has_contexts = session->contexts != 0,
+		.fast_zero = export->transmission_flags & NBD_FLAG_SEND_FAST_ZERO,
+	};
+}
+
+/*
+ * Start on the request in @held. Returns false when it has to wait for a slot,
+ * for a buffer, or for replies of this connection to be taken.
+ */
+static bool begin_held(struct conn *conn)
+{
+	const struct gate_limits limits = limits_of(conn);
+	const struct nbds_request *wire = &conn->held;
+	enum req_op op = REQ_DISC;
+	uint64_t buffer_bytes = 0;
+	struct conn_slot *slot;
+	int refused = gate_check(&limits, wire);
+
+	if (conn->nr_requests == CONN_REQUESTS_MAX)
+		return false;
+	if (!refused)
+		refused = req_op_of_command(wire->command, &op);
+	if (!refused)
+		buffer_bytes = req_buffer_bytes(op, wire->flags & NBD_CMD_FLAG_NO_HOLE,
+						bytes_to_sectors(wire->length_bytes));
+	slot = worker_take_slot(conn->worker, conn, buffer_bytes);
+	if (!slot)
+		return false;
+	conn->holding = false;
+	conn->nr_requests++;
+	slot->conn = conn;
+	slot->wire = *wire;
+	slot->refused = refused;
+	if (!refused)
+		decode(conn, wire, op, &slot->request);
+	if (nbds_request_payload_bytes(wire) == 0) {
+		dispatch(slot);
+		return true;
+	}
+	if (refused) {
+		conn->swallow_bytes = wire->length_bytes;
+		dispatch(slot);
+		return true;
+	}
+	conn->filling = slot;
+	conn->filled_bytes = 0;
+	return true;
+}
+
+static void take_event(struct conn *conn, const struct nbds_event *event)
+{
+	if (event->kind == NBDS_EXPORT_CHOSEN) {
+		conn->chosen = true;
+		return;
+	}
+	if (event->request.command == NBD_CMD_DISC) {
+		conn->recv_over = true;
+		return;
+	}
+	if (event->request.command == NBD_CMD_WRITE &&
+	    event->request.length_bytes > GATE_SWALLOW_BYTES_MAX) {
+		log_line(LOG_LEVEL_WARNING, "conn %u (%s): closed: a WRITE of %u bytes", conn->id,
+			 conn->peer, event->request.length_bytes);
+		conn->recv_over = true;
+		return;
+	}
+	conn->held = event->request;
+	conn->holding = true;
+}
+
+/* Feed what is unread to the session. Returns true when that got us on. */
+static bool feed(struct conn *conn)
+{
+	struct nbds_event event;
+	size_t used = 0;
+	enum nbds_progress progress =
+		nbds_feed(&conn->session, conn->recv_bytes + conn->recv_at,
+			  conn->recv_end - conn->recv_at, &used, &conn->out, &event);
+
+	conn->recv_at += (uint32_t)used;
+	switch (progress) {
+	case NBDS_EVENT:
+		take_event(conn, &event);
+		return true;
+	case NBDS_NEED_ROOM:
+		return true; /* what is in @out goes first */
+	case NBDS_NEED_MORE:
+		if (conn->out.used_bytes > 0)
+			return true;
+		if (!conn->recv_over)
+			receive_headers(conn);
+		return false;
+	case NBDS_BROKEN:
+		log_line(LOG_LEVEL_WARNING, "conn %u (%s): closed: it broke the protocol",
+			 conn->id, conn->peer);
+		conn->recv_over = true;
+		return true;
+	case NBDS_FINISHED:
+		conn->recv_over = true;
+		return true;
+	}
+	return false;
+}
+
+/* A WRITE whose payload will never come. */
+static void drop_filling(struct conn *conn)
+{
+	struct conn_slot *slot = conn->filling;
+
+	conn->filling = NULL;
+	conn_slot_over(slot);
+}
+
+static void close_if_over(struct conn *conn)
+{
+	struct worker *worker = conn->worker;
+
+	if (!conn->recv_over || conn->receiving || conn->sending || conn->starved ||
+	    conn->nr_requests > 0 ||
+	    (conn->out.used_bytes > 0 && !conn->send_over))
+		return;
+	close(conn->fd);
+	conn->fd = -1;
+	log_line(LOG_LEVEL_DEBUG, "conn %u (%s): closed", conn->id, conn->peer);
+	worker->nr_conns--;
+	conn->next = worker->free_conns;
+	worker->free_conns = conn;
+}
+
+/* Do all that can be done now: one place decides what comes next. */
+static void advance(struct conn *conn)
+{
+	while (!conn->receiving && !conn->starved) {
+		if (conn->filling) {
+			if (fill_payload(conn))
+				break;
+		} else if (conn->swallow_bytes > 0) {
+			if (swallow_payload(conn))
+				break;
+		} else if (conn->out.used_bytes > 0 && !conn->send_over) {
+			conn_send(conn);
+			break;
+		} else if (conn->holding) {
+			if (!begin_held(conn))
+				break;
+		} else if (conn->recv_over || !feed(conn)) {
+			break;
+		}
+	}
+	if (conn->recv_over && !conn->receiving && conn->filling)
+		drop_filling(conn);
+	close_if_over(conn);
+}
+
+void conn_resume(struct conn *conn)
+{
+	advance(conn);
+}
+
+static void name_peer(struct conn *conn, bool is_tcp)
+{
+	struct ucred cred;
+	socklen_t bytes = sizeof(cred);
+	struct sockaddr_storage address;
+	socklen_t address_bytes = sizeof(address);
+	char host[48] = "?", port[8] = "?";
+
+	if (!is_tcp) {
+		if (getsockopt(conn->fd, SOL_SOCKET, SO_PEERCRED, &cred, &bytes) < 0)
+			cred = (struct ucred){ 0 };
+		snprintf(conn->peer, sizeof(conn->peer), "unix, pid %d", (int)cred.pid);
+		return;
+	}
+	if (getpeername(conn->fd, (struct sockaddr *)&address, &address_bytes) == 0)
+		conn_address_text(&address, address_bytes, host, sizeof(host), port, sizeof(port));
+	snprintf(conn->peer, sizeof(conn->peer), "%s port %s", host, port);
+}
+
+void conn_start(struct conn *conn, bool is_tcp, unsigned int id, uint64_t deadline_ms)
+{
+	const struct server *server = conn->worker->server;
+	const int on = 1;
+
+	conn->id = id;
+	conn->deadline_ms = deadline_ms;
+	conn->out = (struct nbds_out){
+		.bytes = conn->out_bytes,
+		.capacity_bytes = sizeof(conn->out_bytes),
+	};
+	name_peer(conn, is_tcp);
+	if (is_tcp)
+		(void)setsockopt(conn->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	nbds_init(&conn->session, server->exports, server->nr_exports);
+	log_line(LOG_LEVEL_DEBUG, "conn %u (%s): connected", conn->id, conn->peer);
+	advance(conn);
+}
+
+void conn_stop(struct conn *conn, bool cut)
+{
+	/* Wakes a receive in flight with the end of the stream. */
+	(void)shutdown(conn->fd, cut ? SHUT_RDWR : SHUT_RD);
+	conn->recv_over = true;
+	conn->holding = false;
+	advance(conn);
+}

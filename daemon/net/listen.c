@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: MIT */
+/* Listening sockets: see listen.h. */
+#include "net/listen.h"
+
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+enum { BACKLOG = 128 };
+
+static int fill_address(struct sockaddr_un *address, const char *path, const char *suffix)
+{
+	int n;
+
+	*address = (struct sockaddr_un){ .sun_family = AF_UNIX };
+	n = snprintf(address->sun_path, sizeof(address->sun_path), "%s%s", path, suffix);
+	return n < 0 || (size_t)n >= sizeof(address->sun_path) ? -ENAMETOOLONG : 0;
+}
+
+/* 0: nothing there, or a socket whose server is gone. */
+static int check_place(const char *path)
+{
+	struct sockaddr_un address;
+	struct stat st;
+	int fd, r;
+
+	if (lstat(path, &st) < 0)
+		return errno == ENOENT ? 0 : -errno;
+	if (!S_ISSOCK(st.st_mode))
+		return -EADDRINUSE;
+	r = fill_address(&address, path, "");
+	if (r < 0)
+		return r;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return -errno;
+	r = connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0 && errno == ECONNREFUSED
+		    ? 0
+		    : -EADDRINUSE;
+	close(fd);
+	return r;
+}
+
+static int bind_and_rename(struct listener *listener, const char *path)
+{
+	struct sockaddr_un address;
+	struct stat st;
+	int r = fill_address(&address, path, ".new");
+
+	if (r < 0)
+		return r;
+	unlink(address.sun_path);
+	if (bind(listener->fd, (struct sockaddr *)&address, sizeof(address)) < 0)
+		return -errno;
+	if (listen(listener->fd, BACKLOG) < 0 || stat(address.sun_path, &st) < 0 ||
+	    rename(address.sun_path, path) < 0) {
+		r = -errno;
+		unlink(address.sun_path);
+		return r;
+	}
+	listener->unix_path = path;
+	listener->device = st.st_dev;
+	listener->inode = st.st_ino;
+	return 0;
+}
+
+int listen_unix(struct listener *listener, const char *path, struct problem *problem)
+{
+	int r = check_place(path);
+
+	*listener = (struct listener){ .fd = -1 };
+	if (r == 0) {
+		listener->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		r = listener->fd < 0 ? -errno : bind_and_rename(listener, path);
+	}
+	if (r == 0)
+		return 0;
+	if (r == -EADDRINUSE)
+		problem_set(problem, "socket", path,
+			    "in use by another server, or not a socket; choose another path");
+	else if (r == -ENAMETOOLONG)
+		problem_set(problem, "socket", path, "longer than a socket path may be (103 bytes)");
+	else
+		problem_set(problem, "socket", path, "cannot listen: %s", strerror(-r));
+	listen_close(listener);
+	return r;
+}
+
+static int split_host_port(const char *host_port, char *host, size_t host_bytes, const char **port)
+{
+	const char *colon = strrchr(host_port, ':');
+	size_t length;
+
+	if (!colon || !colon[1])
+		return -EINVAL;
+	*port = colon + 1;
+	if (host_port[0] == '[' && colon > host_port && colon[-1] == ']') {
+		host_port++;
+		length = (size_t)(colon - 1 - host_port);
+	} else {
+		length = (size_t)(colon - host_port);
+	}
+	if (length >= host_bytes)
+		return -ENAMETOOLONG;
+	memcpy(host, host_port, length);
+	host[length] = '\0';
+	return 0;
+}
+
+static int listen_at(struct listener *listener, const struct addrinfo *at)
+{
+	const int on = 1;
+
+	listener->fd = socket(at->ai_family, at->ai_socktype | SOCK_CLOEXEC, at->ai_protocol);
+	if (listener->fd < 0)
+		return -errno;
+	if (setsockopt(listener->fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||
+	    bind(listener->fd, at->ai_addr, at->ai_addrlen) < 0 ||
+	    listen(listener->fd, BACKLOG) < 0)
+		return -errno;
+	return 0;
+}
+
+int listen_tcp(struct listener *listener, const char *host_port, struct problem *problem)
+{
+	const struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE };
+	struct addrinfo *found = NULL;
+	char host[256];
+	const char *port = NULL;
+	int r = split_host_port(host_port, host, sizeof(host), &port);
+
+	*listener = (struct listener){ .fd = -1, .is_tcp = true };
+	if (r < 0) {
+		problem_set(problem, "address", host_port, "is not HOST:PORT");
+		return r;
+	}
+	r = getaddrinfo(host[0] ? host : NULL, port, &hints, &found);
+	if (r != 0) {
+		problem_set(problem, "address", host_port, "%s", gai_strerror(r));
+		return -EADDRNOTAVAIL;
+	}
+	r = listen_at(listener, found);
+	freeaddrinfo(found);
+	if (r < 0) {
+		problem_set(problem, "address", host_port, "cannot listen: %s", strerror(-r));
+		listen_close(listener);
+	}
+	return r;
+}
+
+void listen_close(struct listener *listener)
+{
+	struct stat st;
+
+	if (listener->fd >= 0)
+		close(listener->fd);
+	listener->fd = -1;
+	if (listener->unix_path && lstat(listener->unix_path, &st) == 0 &&
+	    st.st_dev == listener->device && st.st_ino == listener->inode)
+		unlink(listener->unix_path);
+	listener->unix_path = NULL;
+}

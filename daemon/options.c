@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: MIT */
+/* The command line of sealblkd: see options.h. */
+#include "options.h"
+
+#include <getopt.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "sealblk/version.h"
+
+enum {
+	OPT_SOCKET = 1,
+	OPT_LISTEN,
+	OPT_EXPORT,
+	OPT_KEY_FILE,
+	OPT_PASSPHRASE_FILE,
+	OPT_WORKERS,
+	OPT_IO_ENGINE,
+	OPT_XTS,
+	OPT_REQUIRE_ENCRYPTION,
+	OPT_ACCEPT_LOSS,
+	OPT_VERBOSE,
+	OPT_HELP,
+	OPT_VERSION,
+};
+
+static const struct option long_options[] = {
+	{ "socket", required_argument, NULL, OPT_SOCKET },
+	{ "listen", required_argument, NULL, OPT_LISTEN },
+	{ "export", required_argument, NULL, OPT_EXPORT },
+	{ "key-file", required_argument, NULL, OPT_KEY_FILE },
+	{ "passphrase-file", required_argument, NULL, OPT_PASSPHRASE_FILE },
+	{ "workers", required_argument, NULL, OPT_WORKERS },
+	{ "io-engine", required_argument, NULL, OPT_IO_ENGINE },
+	{ "xts", required_argument, NULL, OPT_XTS },
+	{ "require-encryption", no_argument, NULL, OPT_REQUIRE_ENCRYPTION },
+	{ "accept-loss", no_argument, NULL, OPT_ACCEPT_LOSS },
+	{ "verbose", no_argument, NULL, OPT_VERBOSE },
+	{ "help", no_argument, NULL, OPT_HELP },
+	{ "version", no_argument, NULL, OPT_VERSION },
+	{ NULL, 0, NULL, 0 },
+};
+
+static const char help_text[] =
+	"Usage: sealblkd [OPTION]... [IMAGE]\n"
+	"Serve sealblk images over NBD. IMAGE is the export \"\".\n"
+	"\n"
+	"Where to listen (at least one):\n"
+	"  --socket PATH            unix socket\n"
+	"  --listen HOST:PORT       TCP; [ADDRESS]:PORT for IPv6\n"
+	"\n"
+	"What to serve:\n"
+	"  --export NAME=IMAGE      serve IMAGE as the export NAME; may be repeated\n"
+	"  --require-encryption     refuse an image whose encryption is off\n"
+	"  --accept-loss            serve an image although acknowledged writes may be lost\n"
+	"                           (its daemon died and its dirty file is gone)\n"
+	"\n"
+	"Keys (each is tried on each image):\n"
+	"  --key-file FILE          raw bytes, 32 to 4096\n"
+	"  --passphrase-file FILE   the first line of FILE\n"
+	"\n"
+	"How to run:\n"
+	"  --workers N              threads, each with its own ring (default: one per processor)\n"
+	"  --io-engine ENGINE       auto or io_uring\n"
+	"  --xts NAME               auto or openssl\n"
+	"  --verbose                log connections as well\n"
+	"  --help, --version\n"
+	"\n"
+	"The daemon stays in the foreground, prints \"ready\" when clients may connect, and\n"
+	"ends cleanly on SIGTERM or SIGINT.\n"
+	"Exit status: 0 ok, 1 failed, 2 usage, 3 image damaged or refused, 4 wrong key.\n";
+
+/* Says what is wrong; returns the exit code. */
+static int usage(const char *fmt, ...) PRINTF_LIKE(1, 2);
+
+static int usage(const char *fmt, ...)
+{
+	char text[512];
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	log_line(LOG_LEVEL_ERROR, "%s; see sealblkd --help", text);
+	return EXIT_USAGE;
+}
+
+static int add_export(struct options *options, const char *name, size_t name_bytes,
+		      const char *image)
+{
+	struct export_option *export = &options->exports[options->nr_exports];
+
+	if (options->nr_exports == EXPORTS_MAX)
+		return usage("too many exports at %s", image);
+	if (name_bytes > EXPORT_NAME_BYTES_MAX)
+		return usage("export name too long: %s", name);
+	memcpy(export->name, name, name_bytes);
+	export->name[name_bytes] = '\0';
+	export->image = image;
+	for (unsigned int i = 0; i < options->nr_exports; i++) {
+		if (strcmp(options->exports[i].name, export->name) == 0)
+			return usage("two exports have the name \"%s\"", export->name);
+	}
+	options->nr_exports++;
+	return -1;
+}
+
+static int add_named_export(struct options *options, const char *argument)
+{
+	const char *equals = strchr(argument, '=');
+
+	if (!equals || !equals[1])
+		return usage("--export %s: must be NAME=IMAGE", argument);
+	return add_export(options, argument, (size_t)(equals - argument), equals + 1);
+}
+
+static int add_key(struct options *options, enum key_source_kind kind, const char *name)
+{
+	if (options->nr_keys == KEY_SOURCES_MAX)
+		return usage("too many keys at %s", name);
+	options->keys[options->nr_keys++] = (struct key_source){ .kind = kind, .name = name };
+	return -1;
+}
+
+static int add_to(const char **list, unsigned int *nr, const char *argument)
+{
+	if (*nr == LISTENERS_MAX)
+		return usage("too many sockets at %s", argument);
+	list[(*nr)++] = argument;
+	return -1;
+}
+
+static int set_workers(struct options *options, const char *argument)
+{
+	char *end;
+	unsigned long nr = strtoul(argument, &end, 10);
+
+	if (argument[0] < '0' || argument[0] > '9' || *end || nr < 1 || nr > WORKERS_MAX)
+		return usage("--workers %s: must be 1 to 64", argument);
+	options->nr_workers = (unsigned int)nr;
+	return -1;
+}
+
+static int check_engine(const char *argument)
+{
+	if (strcmp(argument, "auto") == 0 || strcmp(argument, "io_uring") == 0)
+		return -1;
+	return usage("--io-engine %s: this build has auto and io_uring", argument);
+}
+
+static int take_option(struct options *options, int opt, const char *argument)
+{
+	switch (opt) {
+	case OPT_SOCKET:
+		return add_to(options->sockets, &options->nr_sockets, argument);
+	case OPT_LISTEN:
+		return add_to(options->listen, &options->nr_listen, argument);
+	case OPT_EXPORT:
+		return add_named_export(options, argument);
+	case OPT_KEY_FILE:
+		return add_key(options, KEY_SOURCE_FILE, argument);
+	case OPT_PASSPHRASE_FILE:
+		return add_key(options, KEY_SOURCE_PASSPHRASE, argument);
+	case OPT_WORKERS:
+		return set_workers(options, argument);
+	case OPT_IO_ENGINE:
+		return check_engine(argument);
+	case OPT_XTS:
+		options->xts = argument;
+		return -1;
+	case OPT_REQUIRE_ENCRYPTION:
+		options->require_encryption = true;
+		return -1;
+	case OPT_ACCEPT_LOSS:
+		options->accept_loss = true;
+		return -1;
+	case OPT_VERBOSE:
+		log_set_level(LOG_LEVEL_DEBUG);
+		return -1;
+	case OPT_HELP:
+		fputs(help_text, stdout);
+		return EXIT_OK;
+	case OPT_VERSION:
+		puts("sealblkd " SEALBLK_VERSION);
+		return EXIT_OK;
+	default:
+		return EXIT_USAGE;
+	}
+}
+
+static int check_whole(const struct options *options)
+{
+	if (options->nr_exports == 0)
+		return usage("no image to serve");
+	if (options->nr_sockets + options->nr_listen == 0)
+		return usage("nowhere to listen: give --socket or --listen");
+	if (options->nr_sockets + options->nr_listen > LISTENERS_MAX)
+		return usage("too many sockets");
+	if (options->nr_keys == 0)
+		return usage("no key: give --key-file or --passphrase-file");
+	return -1;
+}
+
+int options_parse(struct options *options, int argc, char **argv)
+{
+	int opt, code = -1;
+
+	opterr = 0;
+	while (code < 0 && (opt = getopt_long(argc, argv, ":", long_options, NULL)) != -1) {
+		if (opt == '?')
+			return usage("unknown option %s", argv[optind - 1]);
+		if (opt == ':')
+			return usage("%s needs a value", argv[optind - 1]);
+		code = take_option(options, opt, optarg);
+	}
+	if (code >= 0)
+		return code;
+	if (argc - optind > 1)
+		return usage("only one image without a name may be given, not also %s",
+			     argv[optind + 1]);
+	if (optind < argc)
+		code = add_export(options, "", 0, argv[optind]);
+	return code < 0 ? check_whole(options) : code;
+}

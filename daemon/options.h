@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+/* The command line of sealblkd. */
+#ifndef OPTIONS_H
+#define OPTIONS_H
+
+#include <stdbool.h>
+
+#include "base/compiler.h"
+#include "keys/key_source.h"
+#include "sealblk/limits.h"
+
+enum exit_code {
+	EXIT_OK = 0,
+	EXIT_FAILED = 1,
+	EXIT_USAGE = 2,
+	EXIT_REFUSED = 3, /* image damaged or refused */
+	EXIT_KEY = 4, /* key wrong or revoked */
+};
+
+struct export_option {
+	char name[EXPORT_NAME_BYTES_MAX + 1];
+	const char *image;
+};
+
+/* Strings are argv's. */
+struct options {
+	const char *sockets[LISTENERS_MAX];
+	unsigned int nr_sockets;
+	const char *listen[LISTENERS_MAX]; /* HOST:PORT */
+	unsigned int nr_listen;
+	struct export_option exports[EXPORTS_MAX];
+	unsigned int nr_exports;
+	struct key_source keys[KEY_SOURCES_MAX];
+	unsigned int nr_keys;
+	unsigned int nr_workers; /* 0: one per processor */
+	const char *xts;
+	bool require_encryption;
+	bool accept_loss;
+};
+
+/*
+ * Returns -1 to go on, or the exit code: after --help and --version 0, after a
+ * mistake, which has been said in one line, EXIT_USAGE.
+ */
+int MUST_CHECK options_parse(struct options *options, int argc, char **argv);
+
+#endif

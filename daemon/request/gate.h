@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The gate: the only place that judges what a client asked for. Behind it a
+ * request is aligned, inside the disk and allowed, and the rest asserts that.
+ */
+#ifndef REQUEST_GATE_H
+#define REQUEST_GATE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/compiler.h"
+#include "nbd/session.h"
+
+/* What was promised to this client about this export. */
+struct gate_limits {
+	uint64_t disk_bytes;
+	bool read_only;
+	bool structured;   /* structured replies negotiated, hence DF allowed */
+	bool has_contexts; /* a metadata context selected, hence BLOCK_STATUS allowed */
+	bool fast_zero;	   /* NBD_FLAG_SEND_FAST_ZERO advertised */
+};
+
+/*
+ * A refused WRITE has its payload on the stream all the same. Up to here the
+ * connection reads and drops it, so that the client gets its error; a longer
+ * one is taken for an attack, and the connection is closed at once ("Size
+ * constraints" allows that above 32 MiB).
+ */
+enum { GATE_SWALLOW_BYTES_MAX = 2 * REQ_BYTES_MAX };
+
+/*
+ * May @request be carried out? Returns 0 or, in this order of precedence:
+ *
+ * -EINVAL  command unknown; a flag unknown or not this command's (FUA is every
+ *          command's, DF only with structured replies, FAST_ZERO only if
+ *          advertised); BLOCK_STATUS without a context or with length 0;
+ *          FLUSH with an offset or a length
+ * -EPERM   WRITE, TRIM or WRITE_ZEROES on a read-only export
+ * -EINVAL  offset or length not in whole sectors; READ or WRITE longer than
+ *          REQ_BYTES_MAX
+ * -ENOSPC  WRITE or WRITE_ZEROES past the end of the disk
+ * -EINVAL  any other command past the end
+ * -ENOTSUP WRITE_ZEROES with FAST_ZERO and NO_HOLE: allocating is never fast
+ *
+ * Length 0 (elsewhere than above) is allowed and means that nothing is done:
+ * the protocol leaves it open. No data chunk may be empty, so a structured READ
+ * of length 0 is answered with nbds_encode_none(). DISC is always allowed: it has no reply that
+ * could tell of an error. TRIM, WRITE_ZEROES, CACHE and BLOCK_STATUS carry no
+ * payload and may be as long as the disk.
+ *
+ * Pure: never blocks, allocates or logs.
+ */
+int MUST_CHECK gate_check(const struct gate_limits *limits, const struct nbds_request *request);
+
+#endif

@@ -1,0 +1,388 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Start and stop: keys -> images -> sockets -> workers, and back. See server.h.
+ */
+#include "server.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "keys/key_mem.h"
+#include "worker.h"
+
+static enum exit_code exit_code_of(int error)
+{
+	if (error == -EUCLEAN)
+		return EXIT_REFUSED;
+	return error == -EKEYREJECTED ? EXIT_KEY : EXIT_FAILED;
+}
+
+static int tell(int error, const struct problem *problem)
+{
+	log_line(LOG_LEVEL_ERROR, "%s", problem->text);
+	return (int)exit_code_of(error);
+}
+
+/* ---- keys ---- */
+
+struct secrets {
+	struct key_secret *secrets[KEY_SOURCES_MAX];
+	unsigned int nr;
+};
+
+static void wipe_secrets(struct secrets *secrets)
+{
+	for (unsigned int i = 0; i < secrets->nr; i++)
+		key_mem_free(secrets->secrets[i]);
+	secrets->nr = 0;
+}
+
+static int read_secrets(struct server *server, struct secrets *secrets)
+{
+	const struct options *options = server->options;
+
+	for (unsigned int i = 0; i < options->nr_keys; i++) {
+		const struct key_source *source = &options->keys[i];
+		int r = helper_read_key(&server->helper, source, &secrets->secrets[secrets->nr]);
+
+		if (r == 0) {
+			secrets->nr++;
+			continue;
+		}
+		if (r == -ERANGE)
+			log_line(LOG_LEVEL_ERROR, "%s %s: must hold %d to %d bytes",
+				 key_source_kind_name(source->kind), source->name,
+				 source->kind == KEY_SOURCE_FILE ? KEY_FILE_BYTES_MIN : 1,
+				 source->kind == KEY_SOURCE_FILE ? KEY_FILE_BYTES_MAX
+								 : PASSPHRASE_BYTES_MAX);
+		else
+			log_line(LOG_LEVEL_ERROR, "%s %s: cannot be read: %s",
+				 key_source_kind_name(source->kind), source->name, strerror(-r));
+		return EXIT_FAILED;
+	}
+	return EXIT_OK;
+}
+
+/* ---- images ---- */
+
+static int load_image(struct server *server, const char *path, struct image **ret_image,
+		      struct problem *problem)
+{
+	struct store store;
+	int fd = -1;
+	int r = helper_open(&server->helper, path, O_RDWR | O_CLOEXEC, &fd);
+
+	if (r == 0)
+		r = store_file_init(&store, fd, STORE_LOCK_EXCLUSIVE, LOCK_WAIT_MS);
+	if (r == -EBUSY)
+		problem_set(problem, "image", path, "in use: another daemon or tool has it open");
+	else if (r < 0)
+		problem_set(problem, "image", path, "cannot be opened: %s", strerror(-r));
+	if (r < 0)
+		return r;
+	return image_load(&store, path, server->ring, true, ret_image, problem);
+}
+
+static int attach_base(struct server *server, struct image *image, struct problem *problem)
+{
+	char path[PATH_BYTES_MAX];
+	int fd = -1;
+	int r;
+
+	if (!image->super.has_base)
+		return 0;
+	r = base_identity_find(&image->base_identity, image->path, path);
+	if (r < 0) {
+		problem_set(problem, "image", image->path, "its base %s is not there",
+			    image->base_identity.path_absolute);
+		return r;
+	}
+	r = helper_open(&server->helper, path, O_RDONLY | O_CLOEXEC, &fd);
+	if (r < 0) {
+		problem_set(problem, "base", path, "cannot be opened: %s", strerror(-r));
+		return r;
+	}
+	r = image_attach_base(image, fd, path, problem);
+	if (r == 0 && image->base_touched)
+		log_line(LOG_LEVEL_WARNING,
+			 "base %s: modified since image %s was made; the sampled contents are the same",
+			 path, image->path);
+	return r;
+}
+
+static int check_policy(const struct server *server, const struct image *image,
+			struct problem *problem)
+{
+	if (!server->options->require_encryption || image->super.encryption_enabled)
+		return 0;
+	problem_set(problem, "image", image->path,
+		    "its encryption is off, and --require-encryption asks for it");
+	return -EUCLEAN;
+}
+
+static void report_recovery(const struct image *image, bool was_unclean)
+{
+	if (image->nr_bad_copies > 0)
+		log_line(LOG_LEVEL_WARNING,
+			 "image %s: %u damaged metadata copies; their good twins are used",
+			 image->path, image->nr_bad_copies);
+	if (was_unclean)
+		log_line(LOG_LEVEL_INFO,
+			 "image %s: was not closed; recovered, %llu records merged", image->path,
+			 (unsigned long long)image->nr_recovered_records);
+	if (image->nr_damaged_blocks > 0)
+		log_line(LOG_LEVEL_WARNING,
+			 "image %s: %llu map blocks are damaged; their sectors answer EIO",
+			 image->path, (unsigned long long)image->nr_damaged_blocks);
+}
+
+static int open_image(struct server *server, unsigned int number, const struct secrets *secrets,
+		      struct problem *problem)
+{
+	const struct export_option *option = &server->options->exports[number];
+	struct image_session session = {
+		.dirty_store = &server->runtime.store,
+		.accept_loss = server->options->accept_loss,
+		.xts = server->xts,
+	};
+	struct image *image;
+	bool was_unclean;
+	int r = load_image(server, option->image, &server->images[number], problem);
+
+	if (r < 0)
+		return r;
+	image = server->images[number];
+	was_unclean = image->super.open_state == SEAL_UNCLEAN;
+	memcpy(session.boot_id, server->boot_id, sizeof(session.boot_id));
+	r = image_unlock(image, (const struct key_secret *const *)secrets->secrets, secrets->nr,
+			 problem);
+	if (r == 0)
+		r = check_policy(server, image, problem);
+	if (r == 0)
+		r = attach_base(server, image, problem);
+	if (r < 0)
+		return r;
+	r = runtime_lock(&server->runtime, image->super.uuid, &server->uuid_locks[number]);
+	if (r < 0) {
+		problem_set(problem, "image", image->path, "%s",
+			    r == -EBUSY ? "a copy of it with the same UUID is being served"
+					: "cannot lock its UUID in the runtime directory");
+		return r;
+	}
+	r = image_start(image, &session, problem);
+	if (r == 0)
+		report_recovery(image, was_unclean);
+	return r;
+}
+
+static void describe_export(struct server *server, unsigned int number)
+{
+	const struct image *image = server->images[number];
+	const char *description = image->path;
+
+	if (strlen(description) > EXPORT_DESCRIPTION_BYTES_MAX)
+		description = NULL;
+	server->exports[number] = (struct nbds_export){
+		.name = server->options->exports[number].name,
+		.description = description,
+		.bytes = sectors_to_bytes(image->disk.nr_sectors),
+		.minimum_bytes = SECTOR_BYTES,
+		.preferred_bytes = 4096,
+		.maximum_bytes = REQ_BYTES_MAX,
+		.transmission_flags = NBD_FLAG_HAS_FLAGS | NBD_FLAG_SEND_FLUSH |
+				      NBD_FLAG_SEND_FUA | NBD_FLAG_SEND_TRIM |
+				      NBD_FLAG_SEND_WRITE_ZEROES | NBD_FLAG_SEND_DF |
+				      NBD_FLAG_CAN_MULTI_CONN | NBD_FLAG_SEND_CACHE |
+				      NBD_FLAG_SEND_FAST_ZERO,
+	};
+}
+
+static int open_images(struct server *server)
+{
+	struct secrets secrets = { .nr = 0 };
+	struct problem problem;
+	int code = read_secrets(server, &secrets);
+
+	for (unsigned int i = 0; i < server->options->nr_exports && code == EXIT_OK; i++) {
+		int r = open_image(server, i, &secrets, &problem);
+
+		if (r < 0) {
+			code = tell(r, &problem);
+			break;
+		}
+		describe_export(server, i);
+		server->nr_exports++;
+	}
+	wipe_secrets(&secrets);
+	return code;
+}
+
+/* ---- sockets and workers ---- */
+
+static int listen_all(struct server *server)
+{
+	const struct options *options = server->options;
+	struct problem problem;
+
+	for (unsigned int i = 0; i < options->nr_sockets + options->nr_listen; i++) {
+		struct listener *listener = &server->listeners[server->nr_listeners];
+		int r = i < options->nr_sockets
+				? listen_unix(listener, options->sockets[i], &problem)
+				: listen_tcp(listener, options->listen[i - options->nr_sockets],
+					     &problem);
+
+		if (r < 0)
+			return tell(r, &problem);
+		server->nr_listeners++;
+	}
+	return EXIT_OK;
+}
+
+static int share_images(struct server *server)
+{
+	for (unsigned int i = 0; i < server->nr_exports; i++) {
+		struct lane **lanes = calloc(server->nr_workers, sizeof(struct lane *));
+
+		if (!lanes)
+			return -ENOMEM;
+		for (unsigned int w = 0; w < server->nr_workers; w++)
+			lanes[w] = server->workers[w].lane_of[i];
+		server->lanes[i] = lanes;
+		map_set_lanes(&server->images[i]->disk.map, lanes, server->nr_workers);
+	}
+	return 0;
+}
+
+static int start_workers(struct server *server)
+{
+	long online = sysconf(_SC_NPROCESSORS_ONLN);
+	unsigned int nr = server->options->nr_workers;
+	int r = 0;
+
+	if (nr == 0)
+		nr = online < 1 ? 1 : (unsigned int)min_u64((uint64_t)online, WORKERS_MAX);
+	server->workers = calloc(nr, sizeof(*server->workers));
+	if (!server->workers)
+		return -ENOMEM;
+	server->nr_workers = nr;
+	for (unsigned int i = 0; i < nr && r == 0; i++)
+		r = worker_init(&server->workers[i], server, i);
+	if (r == 0)
+		r = share_images(server);
+	for (unsigned int i = 0; i < nr && r == 0; i++)
+		r = worker_run(&server->workers[i]);
+	return r;
+}
+
+static int prepare(struct server *server)
+{
+	struct problem problem;
+	bool fell_back = false;
+	int r = xts_select(server->options->xts, &server->xts, &fell_back);
+
+	if (r < 0) {
+		log_line(LOG_LEVEL_ERROR, "--xts %s: %s",
+			 server->options->xts ? server->options->xts : "auto",
+			 r == -ENOENT ? "not built in, or not on this processor"
+				      : "the self-test failed");
+		return r == -ENOENT ? EXIT_USAGE : EXIT_FAILED;
+	}
+	if (fell_back)
+		log_line(LOG_LEVEL_WARNING,
+			 "the preferred XTS failed its self-test; OpenSSL's is used");
+	r = runtime_init(&server->runtime, true, &problem);
+	if (r < 0)
+		return tell(r, &problem);
+	r = runtime_boot_id(server->boot_id);
+	if (r == 0)
+		r = ring_sync_new(&server->ring);
+	if (r < 0) {
+		log_line(LOG_LEVEL_ERROR, "cannot start: %s", strerror(-r));
+		return EXIT_FAILED;
+	}
+	return EXIT_OK;
+}
+
+int server_start(struct server *server, const struct options *options)
+{
+	int code, r;
+
+	server->options = options;
+	for (unsigned int i = 0; i < EXPORTS_MAX; i++)
+		server->uuid_locks[i] = -1;
+	r = helper_start(&server->helper);
+	if (r < 0) {
+		log_line(LOG_LEVEL_ERROR, "cannot start the helper: %s", strerror(-r));
+		return EXIT_FAILED;
+	}
+	code = prepare(server);
+	if (code == EXIT_OK)
+		code = open_images(server);
+	if (code == EXIT_OK)
+		code = listen_all(server);
+	if (code != EXIT_OK)
+		return code;
+	r = start_workers(server);
+	if (r < 0) {
+		log_line(LOG_LEVEL_ERROR, "cannot start the workers: %s%s", strerror(-r),
+			 r == -ENOSYS || r == -EPERM ? " (is io_uring switched off here?)" : "");
+		return EXIT_FAILED;
+	}
+	return EXIT_OK;
+}
+
+bool server_is_quiet(const struct server *server)
+{
+	for (unsigned int i = 0; i < server->nr_exports; i++)
+		if (map_is_busy(&server->images[i]->disk.map))
+			return false;
+	return true;
+}
+
+static void stop_workers(struct server *server)
+{
+	unsigned int nr_running = 0;
+
+	for (unsigned int i = 0; i < server->nr_workers; i++)
+		nr_running += server->workers[i].running;
+	/* Those that were never started have nothing to drain. */
+	atomic_fetch_add(&server->nr_drained, server->nr_workers - nr_running);
+	atomic_store(&server->stopping, true);
+	for (unsigned int i = 0; i < server->nr_workers; i++)
+		if (server->workers[i].running)
+			worker_wake(&server->workers[i]);
+	for (unsigned int i = 0; i < server->nr_workers; i++)
+		if (server->workers[i].running)
+			pthread_join(server->workers[i].thread, NULL);
+}
+
+int server_stop(struct server *server)
+{
+	struct problem problem;
+	int code = EXIT_OK;
+
+	for (unsigned int i = 0; i < server->nr_listeners; i++)
+		listen_close(&server->listeners[i]);
+	stop_workers(server);
+	for (unsigned int i = 0; i < EXPORTS_MAX; i++) {
+		if (server->images[i] && image_stop(server->images[i], &problem) < 0)
+			code = tell(-EIO, &problem);
+	}
+	for (unsigned int i = 0; i < server->nr_workers; i++)
+		worker_done(&server->workers[i]);
+	for (unsigned int i = 0; i < EXPORTS_MAX; i++) {
+		image_free(server->images[i]);
+		free(server->lanes[i]);
+		if (server->uuid_locks[i] >= 0)
+			close(server->uuid_locks[i]);
+	}
+	free(server->workers);
+	ring_free(server->ring);
+	helper_stop(&server->helper);
+	return code;
+}

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The server: images, exports, listening sockets and workers of one daemon.
+ * Set up by the main thread before any worker runs, frozen from then on, except
+ * what is marked atomic.
+ */
+#ifndef SERVER_H
+#define SERVER_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "base/compiler.h"
+#include "image/image.h"
+#include "image/runtime.h"
+#include "keys/helper.h"
+#include "nbd/session.h"
+#include "net/listen.h"
+#include "options.h"
+
+struct worker;
+
+struct server {
+	const struct options *options;
+	struct helper helper;
+	struct runtime runtime;
+	uint8_t boot_id[SEAL_UUID_BYTES];
+	const struct xts_ops *xts;
+	struct ring *ring;		/* of the main thread: opening and closing */
+
+	unsigned int nr_exports;
+	struct nbds_export exports[EXPORTS_MAX];
+	struct image *images[EXPORTS_MAX]; /* by export */
+	struct lane **lanes[EXPORTS_MAX]; /* of each image, by worker */
+	int uuid_locks[EXPORTS_MAX];
+
+	unsigned int nr_listeners;
+	struct listener listeners[LISTENERS_MAX];
+
+	unsigned int nr_workers;
+	struct worker *workers;
+	_Atomic bool stopping;		/* no new connections; finish what is under way */
+	_Atomic unsigned int nr_drained; /* workers without connections, while stopping */
+	_Atomic unsigned int next_worker; /* for the next connection */
+	_Atomic unsigned int next_conn_id;
+};
+
+/*
+ * Open the images, listen, start the workers. Says what failed. Returns 0 or
+ * the exit code; server_stop() is due in either case.
+ */
+int MUST_CHECK server_start(struct server *server, const struct options *options);
+
+/* Finish requests, close the images cleanly. Returns the exit code. */
+int MUST_CHECK server_stop(struct server *server);
+
+/* No commit round and no sweep under way on any image? Any thread. */
+bool server_is_quiet(const struct server *server);
+
+#endif

@@ -1,0 +1,447 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A worker's life: turns of waiting for the ring, delivering messages, sending
+ * replies. See worker.h.
+ */
+#include "worker.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "net/conn_send.h"
+
+enum {
+	TICK_MS = 100,		/* longest turn: deadlines and commit rounds are looked at */
+	QUIET_TURN_MS = 5,	/* while stopping: the others are looked at */
+};
+
+static uint64_t clock_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+void worker_wake(struct worker *worker)
+{
+	const uint64_t one = 1;
+
+	/* Fails only when the counter is full: then it is awake anyway. */
+	if (write(worker->wake_fd, &one, sizeof(one)) < 0)
+		return;
+}
+
+static void notify(struct lane *lane)
+{
+	struct worker *worker = lane->worker;
+
+	/* Our own turn empties the inbox before it waits. */
+	if (!pthread_equal(pthread_self(), worker->thread))
+		worker_wake(worker);
+}
+
+static void listen_for_wake(struct worker *worker);
+
+static void woken(struct ring_op *op, int result)
+{
+	struct worker *worker = CONTAINER_OF(op, struct worker, wake_op);
+	uint64_t count;
+
+	(void)result;
+	if (read(worker->wake_fd, &count, sizeof(count)) < 0)
+		count = 0;
+	if (!worker->over)
+		listen_for_wake(worker);
+}
+
+static void listen_for_wake(struct worker *worker)
+{
+	worker->wake_op = (struct ring_op){
+		.kind = RING_POLL,
+		.fd = worker->wake_fd,
+		.done = woken,
+	};
+	ring_submit(worker->ring, &worker->wake_op);
+}
+
+/* ---- slots and buffers ---- */
+
+struct conn_slot *worker_take_slot(struct worker *worker, struct conn *conn, uint64_t buffer_bytes)
+{
+	struct conn_slot *slot = worker->free_slots;
+	uint8_t *data = NULL;
+
+	/* Nobody overtakes those in line, or a large request would never get its buffer. */
+	if (slot && !worker->starved_first) {
+		if (buffer_bytes == 0)
+			goto out_taken;
+		data = buddy_take(&worker->buddy, buffer_bytes);
+		if (data)
+			goto out_taken;
+	}
+	conn->starved = true;
+	conn->next = NULL;
+	if (worker->starved_last)
+		worker->starved_last->next = conn;
+	else
+		worker->starved_first = conn;
+	worker->starved_last = conn;
+	return NULL;
+
+out_taken:
+	worker->free_slots = slot->next;
+	slot->next = NULL;
+	slot->request.data = data;
+	return slot;
+}
+
+void worker_give_slot(struct worker *worker, struct conn_slot *slot)
+{
+	if (slot->request.data)
+		buddy_give(&worker->buddy, slot->request.data);
+	slot->request.data = NULL;
+	slot->next = worker->free_slots;
+	worker->free_slots = slot;
+}
+
+/* Let each of those in line try once more; who fails stands in line again. */
+static void feed_starved(struct worker *worker)
+{
+	struct conn *line = worker->starved_first;
+
+	worker->starved_first = NULL;
+	worker->starved_last = NULL;
+	while (line) {
+		struct conn *conn = line;
+
+		line = conn->next;
+		conn->starved = false;
+		conn_resume(conn);
+	}
+}
+
+void worker_will_send(struct worker *worker, struct conn *conn)
+{
+	if (conn->to_send)
+		return;
+	conn->to_send = true;
+	conn->next_to_send = worker->to_send;
+	worker->to_send = conn;
+}
+
+static void send_all(struct worker *worker)
+{
+	while (worker->to_send) {
+		struct conn *conn = worker->to_send;
+
+		worker->to_send = conn->next_to_send;
+		conn->to_send = false;
+		conn_send(conn);
+		/* Replies that could not be sent have given back their slots. */
+		conn_resume(conn);
+	}
+}
+
+/* ---- connections ---- */
+
+struct arrival {
+	struct inbox_item item;
+	struct worker *worker;
+	int fd;
+	bool is_tcp;
+};
+
+static void begin_conn(struct worker *worker, int fd, bool is_tcp)
+{
+	struct conn *conn = worker->free_conns;
+
+	if (!conn || atomic_load(&worker->server->stopping)) {
+		if (!conn)
+			log_line(LOG_LEVEL_WARNING, "a connection was refused: worker %u has %u",
+				 worker->number, worker->nr_conns);
+		close(fd);
+		return;
+	}
+	worker->free_conns = conn->next;
+	worker->nr_conns++;
+	memset(conn, 0, offsetof(struct conn, recv_bytes));
+	conn->worker = worker;
+	conn->fd = fd;
+	conn_start(conn, is_tcp, atomic_fetch_add(&worker->server->next_conn_id, 1),
+		   clock_ms() + HANDSHAKE_MS);
+}
+
+static void arrived(struct inbox_item *item)
+{
+	struct arrival *arrival = CONTAINER_OF(item, struct arrival, item);
+
+	begin_conn(arrival->worker, arrival->fd, arrival->is_tcp);
+	free(arrival);
+}
+
+/* Connections go to the workers in turn, so that a client's several spread out. */
+static void hand_over(struct server *server, int fd, bool is_tcp)
+{
+	unsigned int turn = atomic_fetch_add(&server->next_worker, 1);
+	struct worker *to = &server->workers[turn % server->nr_workers];
+	struct arrival *arrival = malloc(sizeof(*arrival));
+
+	if (!arrival) {
+		close(fd);
+		return;
+	}
+	*arrival = (struct arrival){ .item.deliver = arrived,
+				     .worker = to,
+				     .fd = fd,
+				     .is_tcp = is_tcp };
+	if (inbox_push(&to->inbox, &arrival->item))
+		worker_wake(to);
+}
+
+static void accept_next(struct acceptor *acceptor);
+
+static void accepted(struct ring_op *op, int result)
+{
+	struct acceptor *acceptor = CONTAINER_OF(op, struct acceptor, op);
+	struct server *server = acceptor->worker->server;
+
+	if (atomic_load(&server->stopping)) {
+		if (result >= 0)
+			close(result);
+		return;
+	}
+	if (result >= 0)
+		hand_over(server, result, acceptor->listener->is_tcp);
+	else
+		log_line(LOG_LEVEL_WARNING, "accept failed: %s", strerror(-result));
+	accept_next(acceptor);
+}
+
+static void accept_next(struct acceptor *acceptor)
+{
+	acceptor->op = (struct ring_op){
+		.kind = RING_ACCEPT,
+		.fd = acceptor->listener->fd,
+		.done = accepted,
+	};
+	ring_submit(acceptor->worker->ring, &acceptor->op);
+}
+
+static void accept_all(struct worker *worker)
+{
+	const struct server *server = worker->server;
+
+	for (unsigned int i = 0; i < server->nr_listeners; i++) {
+		worker->acceptors[i].worker = worker;
+		worker->acceptors[i].listener = &server->listeners[i];
+		accept_next(&worker->acceptors[i]);
+	}
+}
+
+/* ---- turns ---- */
+
+static void deliver_all(struct worker *worker)
+{
+	struct inbox_item *item;
+
+	while ((item = inbox_take_all(&worker->inbox)))
+		while (item) {
+			struct inbox_item *next = item->next;
+
+			item->deliver(item);
+			item = next;
+		}
+}
+
+static void check_deadlines(struct worker *worker)
+{
+	for (unsigned int i = 0; i < WORKER_CONNS_MAX; i++) {
+		struct conn *conn = &worker->conns[i];
+
+		if (conn->fd < 0 || conn->chosen || conn->recv_over ||
+		    worker->now_ms < conn->deadline_ms)
+			continue;
+		log_line(LOG_LEVEL_WARNING, "conn %u (%s): closed: no export chosen in %d s",
+			 conn->id, conn->peer, HANDSHAKE_MS / 1000);
+		conn_stop(conn, true);
+	}
+}
+
+static void tick(struct worker *worker)
+{
+	const struct server *server = worker->server;
+	uint64_t now = clock_ms();
+
+	if (now < worker->now_ms + TICK_MS / 2)
+		return;
+	worker->now_ms = now;
+	check_deadlines(worker);
+	for (unsigned int i = worker->number; i < server->nr_exports; i += server->nr_workers)
+		map_tick(&server->images[i]->disk.map, worker->lane_of[i], now);
+}
+
+static void stop_conns(struct worker *worker, bool cut)
+{
+	for (unsigned int i = 0; i < WORKER_CONNS_MAX; i++)
+		if (worker->conns[i].fd >= 0)
+			conn_stop(&worker->conns[i], cut);
+}
+
+/* While stopping. Returns true when this worker may end. */
+static bool wind_down(struct worker *worker)
+{
+	struct server *server = worker->server;
+
+	if (worker->stop_at_ms == 0) {
+		worker->stop_at_ms = clock_ms() + STOP_MS;
+		for (unsigned int i = 0; worker->number == 0 && i < server->nr_listeners; i++)
+			ring_cancel(worker->ring, &worker->acceptors[i].op);
+		stop_conns(worker, false);
+	} else if (clock_ms() >= worker->stop_at_ms) {
+		stop_conns(worker, true);
+	}
+	if (!worker->drained && worker->nr_conns == 0) {
+		worker->drained = true;
+		atomic_fetch_add(&server->nr_drained, 1);
+	}
+	/* A round or sweep of ours may still serve others. */
+	return atomic_load(&server->nr_drained) == server->nr_workers && server_is_quiet(server) &&
+	       worker->ring->nr_in_flight == 1 && !worker->inbox.newest;
+}
+
+static void turn(struct worker *worker, int timeout_ms)
+{
+	int r = ring_wait(worker->ring, timeout_ms);
+
+	if (r == 0)
+		return;
+	/* What is in flight is unknown from here on: as good as a crash, so be one. */
+	log_line(LOG_LEVEL_ERROR, "worker %u: the ring failed: %s", worker->number, strerror(-r));
+	abort();
+}
+
+static void *run(void *arg)
+{
+	struct worker *worker = arg;
+	struct server *server = worker->server;
+
+	listen_for_wake(worker);
+	if (worker->number == 0)
+		accept_all(worker);
+	for (;;) {
+		bool stopping = atomic_load(&server->stopping);
+
+		if (stopping && wind_down(worker))
+			break;
+		deliver_all(worker);
+		feed_starved(worker);
+		send_all(worker);
+		if (worker->inbox.newest)
+			continue;
+		turn(worker, stopping ? QUIET_TURN_MS : TICK_MS);
+		deliver_all(worker);
+		tick(worker);
+	}
+	worker->over = true;
+	ring_cancel(worker->ring, &worker->wake_op);
+	while (worker->ring->nr_in_flight > 0)
+		turn(worker, -1);
+	return NULL;
+}
+
+int worker_run(struct worker *worker)
+{
+	int r = pthread_create(&worker->thread, NULL, run, worker);
+
+	worker->running = r == 0;
+	return -r;
+}
+
+/* ---- making and unmaking ---- */
+
+static int init_memory(struct worker *worker)
+{
+	void *arena = mmap(NULL, WORKER_BUFFER_BYTES, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (arena == MAP_FAILED)
+		return -errno;
+	worker->arena = arena;
+	buddy_init(&worker->buddy, worker->arena, WORKER_BUFFER_BYTES);
+	/* Payloads are plaintext: not in core dumps, and no business of a child. */
+	(void)madvise(arena, WORKER_BUFFER_BYTES, MADV_DONTDUMP);
+	worker->slots = calloc(WORKER_REQUESTS_MAX, sizeof(*worker->slots));
+	worker->conns = calloc(WORKER_CONNS_MAX, sizeof(*worker->conns));
+	worker->lanes = calloc(EXPORTS_MAX, sizeof(*worker->lanes));
+	if (!worker->slots || !worker->conns || !worker->lanes)
+		return -ENOMEM;
+	for (unsigned int i = WORKER_REQUESTS_MAX; i-- > 0;) {
+		worker->slots[i].next = worker->free_slots;
+		worker->free_slots = &worker->slots[i];
+	}
+	for (unsigned int i = WORKER_CONNS_MAX; i-- > 0;) {
+		worker->conns[i].fd = -1;
+		worker->conns[i].next = worker->free_conns;
+		worker->free_conns = &worker->conns[i];
+	}
+	return 0;
+}
+
+static int init_lanes(struct worker *worker)
+{
+	struct server *server = worker->server;
+
+	for (unsigned int i = 0; i < server->nr_exports; i++) {
+		struct lane *lane = &worker->lanes[i];
+		int r = image_lane_init(server->images[i], lane, server->xts);
+
+		if (r < 0)
+			return r;
+		lane->ring = worker->ring;
+		lane->inbox = &worker->inbox;
+		lane->notify = notify;
+		lane->worker = worker;
+		worker->lane_of[i] = lane;
+	}
+	return 0;
+}
+
+int worker_init(struct worker *worker, struct server *server, unsigned int number)
+{
+	int r;
+
+	worker->server = server;
+	worker->number = number;
+	inbox_init(&worker->inbox);
+	worker->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (worker->wake_fd < 0)
+		return -errno;
+	r = init_memory(worker);
+	if (r == 0)
+		r = ring_uring_new(RING_ENTRIES, &worker->ring);
+	if (r == 0)
+		r = init_lanes(worker);
+	return r;
+}
+
+void worker_done(struct worker *worker)
+{
+	if (worker->lanes)
+		for (unsigned int i = 0; i < EXPORTS_MAX; i++)
+			image_lane_done(&worker->lanes[i]);
+	free(worker->lanes);
+	ring_free(worker->ring);
+	free(worker->conns);
+	free(worker->slots);
+	if (worker->arena)
+		munmap(worker->arena, WORKER_BUFFER_BYTES);
+	if (worker->server)
+		close(worker->wake_fd);
+}

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A worker: one thread with its own ring, connections, request slots and
+ * buffers. A connection lives its whole life on one worker. Nothing here is
+ * touched by another thread but the inbox and the eventfd that goes with it.
+ */
+#ifndef WORKER_H
+#define WORKER_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buddy.h"
+#include "base/compiler.h"
+#include "base/inbox.h"
+#include "map/lane.h"
+#include "net/conn.h"
+#include "server.h"
+
+/* Waits for connections at one listener. */
+struct acceptor {
+	struct ring_op op;
+	struct worker *worker;
+	const struct listener *listener;
+};
+
+struct worker {
+	struct server *server;
+	unsigned int number;
+	pthread_t thread;
+	bool running;			/* the thread exists; main thread only */
+
+	struct inbox inbox;
+	int wake_fd;			/* eventfd: the inbox was empty */
+	struct ring_op wake_op;		/* polls it */
+	struct ring *ring;
+	struct lane *lanes;		/* by export */
+	struct lane *lane_of[EXPORTS_MAX];
+	uint64_t now_ms;		/* CLOCK_MONOTONIC, at the last turn */
+	uint64_t stop_at_ms;		/* clients are cut off then; 0: not stopping */
+	bool drained;			/* while stopping: all connections have ended */
+	bool over;			/* the last turn has come */
+
+	struct buddy buddy;		/* payloads */
+	uint8_t *arena;
+	struct conn_slot *slots;	/* WORKER_REQUESTS_MAX */
+	struct conn_slot *free_slots;
+	struct conn *conns;		/* WORKER_CONNS_MAX */
+	struct conn *free_conns;
+	unsigned int nr_conns;
+	struct conn *starved_first;	/* connections that wait for a slot or a buffer */
+	struct conn *starved_last;
+	struct conn *to_send;		/* connections with new replies, this turn */
+
+	struct acceptor acceptors[LISTENERS_MAX]; /* worker 0 only */
+};
+
+/* On the main thread. Returns 0 or a negative errno; worker_done() is due in either case. */
+int MUST_CHECK worker_init(struct worker *worker, struct server *server, unsigned int number);
+void worker_done(struct worker *worker);
+
+int MUST_CHECK worker_run(struct worker *worker);
+
+/* Any thread. */
+void worker_wake(struct worker *worker);
+
+/* A slot with a buffer of @buffer_bytes (0: none), or NULL: @conn waits in line. */
+struct conn_slot *worker_take_slot(struct worker *worker, struct conn *conn,
+				   uint64_t buffer_bytes);
+
+/*
+ * @conn has replies: they are sent at the end of this turn, together with
+ * others that come until then.
+ */
+void worker_will_send(struct worker *worker, struct conn *conn);
+
+/* Give back what the slot has; those in line go on from the worker's loop. */
+void worker_give_slot(struct worker *worker, struct conn_slot *slot);
+
+#endif

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Every limit of sealblk, in one place. Raising one may need more than the
+ * number: the asserts below say what hangs on it.
+ */
+#ifndef SEALBLK_LIMITS_H
+#define SEALBLK_LIMITS_H
+
+#include "sealblk/units.h"
+
+/* Disks and images. */
+#define DISK_BYTES_MAX (64 * TIB) /* VHDX's limit; page blobs end at 8 TiB */
+enum {
+	PLANES_MAX = 14, /* map values 2..15 */
+	KEY_SLOTS_MAX = 8,
+	PLANE_KEYS_MAX = 32,
+	MAC_KEYS_MAX = 4,
+	PATH_BYTES_MAX = 4096, /* with the final NUL */
+	LOCK_WAIT_MS = 5000,   /* a killed ring was seen to hold the lock for 67 ms */
+};
+
+/* The name/value area of an image. */
+enum {
+	NAMES_RECORDS_MAX = 512,
+	NAMES_NAME_BYTES_MAX = 255,
+	NAMES_VALUE_BYTES_MAX = 8192, /* a path fits, and page-blob metadata */
+};
+
+/* The data path, per worker. */
+enum {
+	WORKERS_MAX = 64,
+	WORKER_REQUESTS_MAX = 256, /* request slots of a worker */
+	WORKER_CONNS_MAX = 64,
+	WORKER_BUFFER_BYTES = 64 << 20, /* payload arena, touched as it is used */
+	CONN_REQUESTS_MAX = 64,		/* then we stop reading the socket */
+	CONN_RECV_BYTES = 16 << 10,	/* headers and small payloads */
+	CONN_SEND_PARTS_MAX = 32,	/* replies gathered into one send */
+	REQ_BYTES_MAX = 32 << 20,	/* NBD's payload limit, advertised */
+	REQ_RUNS_MAX = 64,		/* more: the range is served in rounds */
+	REQ_EXTENTS_MAX = 1024,		/* descriptors in one BLOCK_STATUS reply */
+	ZERO_CHUNK_BYTES = 1 << 20,	/* WRITE_ZEROES with NO_HOLE, per round */
+	RING_ENTRIES = 1024,		/* ring operations in flight per worker */
+};
+
+/* NBD (proto.md: strings end at 4096 bytes). */
+enum {
+	NBD_NAME_BYTES_MAX = 4096,
+	NBD_OPTION_BYTES_MAX = 12 << 10, /* longer ones are skipped and refused */
+	NBD_OPTION_SKIP_MAX = 1 << 20,	 /* longer still: the connection is closed */
+	NBD_OPTIONS_MAX = 64,		 /* options in one handshake */
+	NBD_CONTEXTS_MAX = 2,
+	EXPORTS_MAX = 16,
+	EXPORT_NAME_BYTES_MAX = 255, /* of our own exports */
+	EXPORT_DESCRIPTION_BYTES_MAX = 255,
+	HANDSHAKE_MS = 10000,
+	LISTENERS_MAX = 16,
+	STOP_MS = 2000, /* clients get this long to take their replies when we stop */
+};
+
+/* Commit. */
+enum {
+	DIRTY_BLOCKS_MAX = 4096,    /* map blocks with uncommitted entries */
+	DIRTY_AREA_RECORDS = 32768, /* records per half of the dirty file */
+	COMMIT_WRITES_MAX = 64,	    /* map block writes in flight */
+	PUNCHES_MAX = 16,	    /* punches in flight per image */
+	ROUND_MS = 1000,	    /* uncommitted entries grow no older than this */
+};
+
+/* Keys. */
+enum {
+	KEY_FILE_BYTES_MIN = 32,
+	KEY_FILE_BYTES_MAX = 4096,
+	PASSPHRASE_BYTES_MAX = 4096,
+	KEY_SOURCES_MAX = 16,
+	SCRYPT_LOG_N_DEFAULT = 17, /* with r = 8: 128 MiB, about 0.4 s */
+	SCRYPT_LOG_N_MAX = 20,
+	SCRYPT_R_MAX = 32,
+	SCRYPT_P_MAX = 16,
+};
+#define SCRYPT_BYTES_MAX GIB /* an image may not ask for more memory than this */
+
+_Static_assert(CONN_REQUESTS_MAX <= WORKER_REQUESTS_MAX, "one client fits");
+_Static_assert(WORKER_REQUESTS_MAX <= 1 << 16, "slot must fit 16 bits");
+_Static_assert(WORKER_BUFFER_BYTES >= 2 * REQ_BYTES_MAX, "two of the largest requests fit");
+_Static_assert(NBD_OPTION_BYTES_MAX >= 2 * NBD_NAME_BYTES_MAX, "a name and a query fit");
+_Static_assert(NBD_OPTION_BYTES_MAX + 16 <= CONN_RECV_BYTES, "read in one piece, with its header");
+
+#endif

@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: MIT */
+/* What each option of the handshake is answered with. */
+#include "unit/nbd/nbd_script.h"
+
+static struct script script;
+static struct talk talk;
+
+static void expect_end(enum nbds_progress end, struct cursor answers)
+{
+	cr_assert_eq(talk.end, end, "progress %d", (int)talk.end);
+	cr_assert_eq(answers.left_bytes, 0, "%zu bytes too many", answers.left_bytes);
+	cr_assert_not(answers.overrun);
+}
+
+static void expect_chosen(unsigned int index)
+{
+	cr_assert_eq(talk.nr_events, 1);
+	cr_assert_eq(talk.events[0].kind, NBDS_EXPORT_CHOSEN);
+	cr_assert_eq(talk.session.export_index, index);
+	cr_assert_eq(talk.session.stage, NBDS_TRANSMISSION);
+}
+
+static void expect_info_export(struct cursor *answers, uint32_t option, uint64_t bytes,
+			       uint16_t flags)
+{
+	struct cursor info = take_reply(answers, option, NBD_REP_INFO);
+
+	cr_assert_eq(info.left_bytes, 12);
+	cr_assert_eq(cursor_be16(&info), NBD_INFO_EXPORT);
+	cr_assert_eq(cursor_be64(&info), bytes);
+	cr_assert_eq(cursor_be16(&info), flags);
+}
+
+Test(nbds_options, export_name_is_answered_with_zeroes_unless_negotiated_away)
+{
+	static const uint8_t zeroes[124];
+	struct cursor answers;
+
+	for (int no_zeroes = 0; no_zeroes < 2; no_zeroes++) {
+		script_begin(&script, no_zeroes ? BOTH_CLIENT_FLAGS : NBD_FLAG_C_FIXED_NEWSTYLE);
+		script_option(&script, NBD_OPT_EXPORT_NAME, 4);
+		script_bytes(&script, "disk", 4);
+		talk_at_once(&talk, &script);
+		answers = talk_answers(&talk);
+		cr_assert_eq(cursor_be64(&answers), 8 * MIB);
+		cr_assert_eq(cursor_be16(&answers), TEST_FLAGS & ~NBD_FLAG_SEND_DF);
+		if (!no_zeroes)
+			cr_assert_arr_eq(cursor_take(&answers, 124), zeroes, 124);
+		expect_end(NBDS_NEED_MORE, answers);
+		expect_chosen(0);
+	}
+}
+
+Test(nbds_options, export_name_finds_the_default_export_by_its_empty_name)
+{
+	struct cursor answers;
+
+	script_begin(&script, BOTH_CLIENT_FLAGS);
+	script_option(&script, NBD_OPT_EXPORT_NAME, 0);
+	talk_at_once(&talk, &script);
+	answers = talk_answers(&talk);
+	cr_assert_eq(cursor_be64(&answers), 3 * TIB);
+	cr_assert_eq(cursor_be16(&answers), (TEST_FLAGS | NBD_FLAG_READ_ONLY) & ~NBD_FLAG_SEND_DF);
+	expect_end(NBDS_NEED_MORE, answers);
+	expect_chosen(1);
+}
+
+Test(nbds_options, export_name_it_cannot_satisfy_ends_the_session_without_a_word)
+{
+	static const struct {
+		const char *what;
+		uint32_t name_bytes;
+		const char *begin;
+		size_t begin_bytes;
+	} rows[] = {
+		{ "unknown", 5, "disks", 5 },
+		{ "shorter", 3, "dis", 3 },
+		{ "NUL at the end", 5, "disk\0", 5 },
+		{ "longest string", NBD_NAME_BYTES_MAX, "disk", 4 },
+		{ "longer than a string", NBD_NAME_BYTES_MAX + 1, "disk", 4 },
+		{ "longer than an option", NBD_OPTION_BYTES_MAX + 1, "disk", 4 },
+		{ "longest skipped", NBD_OPTION_SKIP_MAX, "", 0 },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		script_begin(&script, BOTH_CLIENT_FLAGS);
+		script_option(&script, NBD_OPT_EXPORT_NAME, rows[i].name_bytes);
+		script_bytes(&script, rows[i].begin, rows[i].begin_bytes);
+		script_fill(&script, 'x', rows[i].name_bytes - rows[i].begin_bytes);
+		talk_at_once(&talk, &script);
+		expect_end(NBDS_FINISHED, talk_answers(&talk));
+		cr_assert_eq(talk.nr_events, 0, "%s", rows[i].what);
+	}
+}
+
+Test(nbds_options, abort_is_acknowledged_whatever_data_comes_with_it)
+{
+	static const uint32_t data_bytes[] = { 0, 1, NBD_OPTION_BYTES_MAX, NBD_OPTION_BYTES_MAX + 1,
+					       NBD_OPTION_SKIP_MAX };
+
+	for (size_t i = 0; i < ARRAY_LEN(data_bytes); i++) {
+		struct cursor answers;
+
+		script_begin(&script, BOTH_CLIENT_FLAGS);
+		script_option(&script, NBD_OPT_ABORT, data_bytes[i]);
+		script_fill(&script, 0, data_bytes[i]);
+		talk_at_once(&talk, &script);
+		answers = talk_answers(&talk);
+		take_ack(&answers, NBD_OPT_ABORT);
+		expect_end(NBDS_FINISHED, answers);
+	}
+}
+
+Test(nbds_options, list_names_and_describes_every_export)
+{
+	struct cursor answers, server;
+
+	script_begin(&script, BOTH_CLIENT_FLAGS);
+	script_option(&script, NBD_OPT_LIST, 0);
+	talk_at_once(&talk, &script);
+	answers = talk_answers(&talk);
+
+	server = take_reply(&answers, NBD_OPT_LIST, NBD_REP_SERVER);
+	cr_assert_eq(cursor_be32(&server), 4);
+	expect_text(&server, "diskfirst disk");
+	server = take_reply(&answers, NBD_OPT_LIST, NBD_REP_SERVER);
+	cr_assert_eq(cursor_be32(&server), 0);
+	expect_text(&server, "");
+	take_ack(&answers, NBD_OPT_LIST);
+	expect_end(NBDS_NEED_MORE, answers);
+}
+
+/* Options that fail must leave the session able to go on. */
+Test(nbds_options, refused_options_get_an_error_with_a_text_and_stay_in_sync)
+{
+	static const struct {
+		uint32_t option;
+		uint32_t data_bytes;
+		uint32_t error;
+	} rows[] = {
+		{ NBD_OPT_LIST, 1, NBD_REP_ERR_INVALID },
+		{ NBD_OPT_LIST, NBD_OPTION_BYTES_MAX + 1, NBD_REP_ERR_INVALID },
+		{ NBD_OPT_STRUCTURED_REPLY, 4, NBD_REP_ERR_INVALID },
+		{ NBD_OPT_STARTTLS, 0, NBD_REP_ERR_UNSUP },
+		{ NBD_OPT_STARTTLS, 9, NBD_REP_ERR_UNSUP },
+		{ NBD_OPT_EXTENDED_HEADERS, 0, NBD_REP_ERR_UNSUP },
+		{ 0, 0, NBD_REP_ERR_UNSUP },
+		{ 4, 3, NBD_REP_ERR_UNSUP },
+		{ UINT32_MAX, 0, NBD_REP_ERR_UNSUP },
+		{ 12, NBD_OPTION_BYTES_MAX, NBD_REP_ERR_UNSUP },
+		{ 12, NBD_OPTION_SKIP_MAX, NBD_REP_ERR_UNSUP },
+		{ NBD_OPT_GO, 0, NBD_REP_ERR_INVALID },
+		{ NBD_OPT_GO, NBD_OPTION_BYTES_MAX, NBD_REP_ERR_INVALID },
+		{ NBD_OPT_GO, NBD_OPTION_BYTES_MAX + 1, NBD_REP_ERR_TOO_BIG },
+		{ NBD_OPT_INFO, NBD_OPTION_SKIP_MAX, NBD_REP_ERR_TOO_BIG },
+		{ NBD_OPT_SET_META_CONTEXT, NBD_OPTION_SKIP_MAX, NBD_REP_ERR_TOO_BIG },
+		{ NBD_OPT_LIST_META_CONTEXT, NBD_OPTION_BYTES_MAX + 1, NBD_REP_ERR_TOO_BIG },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct cursor answers;
+
+		script_begin(&script, BOTH_CLIENT_FLAGS);
+		script_option(&script, rows[i].option, rows[i].data_bytes);
+		script_fill(&script, 0xff, rows[i].data_bytes);
+		script_option(&script, NBD_OPT_ABORT, 0);
+		talk_at_once(&talk, &script);
+		answers = talk_answers(&talk);
+		take_error(&answers, rows[i].option, rows[i].error);
+		take_ack(&answers, NBD_OPT_ABORT);
+		expect_end(NBDS_FINISHED, answers);
+		cr_assert_not(talk.session.structured);
+	}
+}
+
+Test(nbds_options, info_and_go_with_malformed_data_are_invalid)
+{
+	static const struct {
+		const char *what;
+		uint32_t name_bytes; /* as claimed */
+		const char *rest;
+		uint32_t rest_bytes;
+	} rows[] = {
+		{ "name to the option's end", 6, "disk\0\0", 6 },
+		{ "name past the option", 7, "disk\0\0", 6 },
+		{ "name of 4 GiB", UINT32_MAX, "disk\0\0", 6 },
+		{ "name wraps to the count", UINT32_MAX - 3, "disk\0\0", 6 },
+		{ "no count", 4, "disk", 4 },
+		{ "half a count", 4, "disk\0", 5 },
+		{ "one type missing", 4, "disk\0\1", 6 },
+		{ "half a type missing", 4, "disk\0\1\0", 7 },
+		{ "a byte left over", 4, "disk\0\0\0", 7 },
+		{ "a type left over", 4, "disk\0\0\0\3", 8 },
+		{ "65535 types missing", 4, "disk\xff\xff\0\0", 8 },
+		{ "NUL inside the name", 4, "d\0sk\0\0", 6 },
+	};
+
+	for (size_t i = 0; i < 2 * ARRAY_LEN(rows); i++) {
+		size_t row = i / 2;
+		uint32_t option = i % 2 ? NBD_OPT_GO : NBD_OPT_INFO;
+		struct cursor answers;
+
+		script_begin(&script, BOTH_CLIENT_FLAGS);
+		script_option(&script, option, 4 + rows[row].rest_bytes);
+		script_be32(&script, rows[row].name_bytes);
+		script_bytes(&script, rows[row].rest, rows[row].rest_bytes);
+		script_go(&script, NBD_OPT_GO, "disk", "");
+		talk_at_once(&talk, &script);
+		answers = talk_answers(&talk);
+		take_error(&answers, option, NBD_REP_ERR_INVALID);
+		expect_info_export(&answers, NBD_OPT_GO, 8 * MIB, TEST_FLAGS & ~NBD_FLAG_SEND_DF);
+		take_ack(&answers, NBD_OPT_GO);
+		expect_end(NBDS_NEED_MORE, answers);
+		cr_assert_eq(talk.nr_events, 1, "%s", rows[row].what);
+	}
+}
+
+Test(nbds_options, the_longest_name_is_unknown_and_a_longer_one_invalid)
+{
+	for (uint32_t longer = 0; longer < 2; longer++) {
+		uint32_t name_bytes = NBD_NAME_BYTES_MAX + longer;
+		struct cursor answers;
+
+		script_begin(&script, BOTH_CLIENT_FLAGS);
+		script_option(&script, NBD_OPT_INFO, 4 + name_bytes + 2);
+		script_be32(&script, name_bytes);
+		script_fill(&script, 'n', name_bytes);
+		script_be16(&script, 0);
+		talk_at_once(&talk, &script);
+		answers = talk_answers(&talk);
+		take_error(&answers, NBD_OPT_INFO,
+			   longer ? NBD_REP_ERR_INVALID : NBD_REP_ERR_UNKNOWN);
+		expect_end(NBDS_NEED_MORE, answers);
+	}
+}
+
+Test(nbds_options, go_on_an_unknown_export_fails_and_a_known_one_may_follow)
+{
+	struct cursor answers;
+
+	script_begin(&script, BOTH_CLIENT_FLAGS);
+	script_go(&script, NBD_OPT_GO, "disk2", "3");
+	script_go(&script, NBD_OPT_GO, "", "");
+	talk_at_once(&talk, &script);
+	answers = talk_answers(&talk);
+	take_error(&answers, NBD_OPT_GO, NBD_REP_ERR_UNKNOWN);
+	expect_info_export(&answers, NBD_OPT_GO, 3 * TIB,
+			   (TEST_FLAGS | NBD_FLAG_READ_ONLY) & ~NBD_FLAG_SEND_DF);
+	take_ack(&answers, NBD_OPT_GO);
+	expect_end(NBDS_NEED_MORE, answers);
+	expect_chosen(1);
+}
+
+/* INFO_EXPORT always, the others once each when asked for, unknown types never. */
+Test(nbds_options, info_gives_what_was_asked_for_and_go_gives_the_same)
+{
+	script_begin(&script, BOTH_CLIENT_FLAGS);
+	script_option(&script, NBD_OPT_STRUCTURED_REPLY, 0);
+	script_go(&script, NBD_OPT_INFO, "disk", "3219333");
+	script_go(&script, NBD_OPT_GO, "disk", "3219333");
+	talk_at_once(&talk, &script);
+
+	struct cursor answers = talk_answers(&talk);
+
+	take_ack(&answers, NBD_OPT_STRUCTURED_REPLY);
+	for (uint32_t option = NBD_OPT_INFO; option <= NBD_OPT_GO; option++) {
+		struct cursor info;
+
+		expect_info_export(&answers, option, 8 * MIB, TEST_FLAGS);
+		info = take_reply(&answers, option, NBD_REP_INFO);
+		cr_assert_eq(cursor_be16(&info), NBD_INFO_NAME);
+		expect_text(&info, "disk");
+		info = take_reply(&answers, option, NBD_REP_INFO);
+		cr_assert_eq(cursor_be16(&info), NBD_INFO_DESCRIPTION);
+		expect_text(&info, "first disk");
+		info = take_reply(&answers, option, NBD_REP_INFO);
+		cr_assert_eq(info.left_bytes, 14);
+		cr_assert_eq(cursor_be16(&info), NBD_INFO_BLOCK_SIZE);
+		cr_assert_eq(cursor_be32(&info), 512);
+		cr_assert_eq(cursor_be32(&info), 4096);
+		cr_assert_eq(cursor_be32(&info), 32 << 20);
+		take_ack(&answers, option);
+	}
+	expect_end(NBDS_NEED_MORE, answers);
+	expect_chosen(0);
+}
+
+Test(nbds_options, an_export_without_description_sends_none)
+{
+	struct cursor answers;
+
+	script_begin(&script, BOTH_CLIENT_FLAGS);
+	script_go(&script, NBD_OPT_INFO, "", "2");
+	talk_at_once(&talk, &script);
+	answers = talk_answers(&talk);
+	take_reply(&answers, NBD_OPT_INFO, NBD_REP_INFO);
+	take_ack(&answers, NBD_OPT_INFO);
+	expect_end(NBDS_NEED_MORE, answers);
+	cr_assert_eq(talk.nr_events, 0);
+}
+
+Test(nbds_options, df_is_offered_only_with_structured_replies)
+{
+	for (int structured = 0; structured < 2; structured++) {
+		struct cursor answers;
+
+		script_begin(&script, BOTH_CLIENT_FLAGS);
+		if (structured)
+			script_option(&script, NBD_OPT_STRUCTURED_REPLY, 0);
+		script_go(&script, NBD_OPT_GO, "disk", "");
+		talk_at_once(&talk, &script);
+		answers = talk_answers(&talk);
+		if (structured)
+			take_ack(&answers, NBD_OPT_STRUCTURED_REPLY);
+		expect_info_export(&answers, NBD_OPT_GO, 8 * MIB,
+				   structured ? TEST_FLAGS : TEST_FLAGS & ~NBD_FLAG_SEND_DF);
+		cr_assert_eq(talk.session.structured, structured);
+	}
+}

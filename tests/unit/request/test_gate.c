@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: MIT */
+/* Every rule of the gate, one row each. */
+#include "request/gate.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+
+enum {
+	FUA = NBD_CMD_FLAG_FUA,
+	NO_HOLE = NBD_CMD_FLAG_NO_HOLE,
+	DF = NBD_CMD_FLAG_DF,
+	REQ_ONE = NBD_CMD_FLAG_REQ_ONE,
+	FAST_ZERO = NBD_CMD_FLAG_FAST_ZERO,
+	PAYLOAD_LEN = NBD_CMD_FLAG_PAYLOAD_LEN,
+
+	READ = NBD_CMD_READ,
+	WRITE = NBD_CMD_WRITE,
+	DISC = NBD_CMD_DISC,
+	FLUSH = NBD_CMD_FLUSH,
+	TRIM = NBD_CMD_TRIM,
+	CACHE = NBD_CMD_CACHE,
+	ZERO = NBD_CMD_WRITE_ZEROES,
+	STATUS = NBD_CMD_BLOCK_STATUS,
+	COMMANDS,
+};
+
+static const uint64_t disk_bytes = 16 * GIB;
+static const struct gate_limits everything = { 16 * GIB, false, true, true, true };
+static const struct gate_limits nothing = { 16 * GIB, false, false, false, false };
+static const struct gate_limits read_only = { 16 * GIB, true, true, true, true };
+static const struct gate_limits huge = { DISK_BYTES_MAX, false, true, true, true };
+static const struct gate_limits empty = { 0, false, true, true, true };
+
+static const struct {
+	const struct gate_limits *limits;
+	uint16_t command;
+	uint16_t flags;
+	uint64_t offset_bytes;
+	uint32_t length_bytes;
+	int rc;
+} rows[] = {
+	/* Plain requests of every command, with the least and the most negotiated. */
+	{ &nothing, READ, 0, 0, 4096, 0 },
+	{ &nothing, WRITE, 0, 0, 4096, 0 },
+	{ &nothing, FLUSH, 0, 0, 0, 0 },
+	{ &nothing, TRIM, 0, 0, 4096, 0 },
+	{ &nothing, CACHE, 0, 0, 4096, 0 },
+	{ &nothing, ZERO, NO_HOLE, 0, 4096, 0 },
+	{ &everything, STATUS, 0, 0, 4096, 0 },
+	{ &nothing, DISC, 0, 0, 0, 0 },
+
+	/* Unknown commands. */
+	{ &everything, 8, 0, 0, 512, -EINVAL },
+	{ &everything, UINT16_MAX, 0, 0, 512, -EINVAL },
+
+	/* What must have been negotiated or advertised. */
+	{ &everything, READ, DF, 0, 512, 0 },
+	{ &nothing, READ, DF, 0, 512, -EINVAL },
+	{ &everything, ZERO, FAST_ZERO, 0, 512, 0 },
+	{ &nothing, ZERO, FAST_ZERO, 0, 512, -EINVAL },
+	{ &nothing, ZERO, FAST_ZERO | NO_HOLE, 0, 512, -EINVAL },
+	{ &everything, ZERO, FAST_ZERO | NO_HOLE, 0, 512, -ENOTSUP },
+	{ &everything, STATUS, REQ_ONE, 0, 512, 0 },
+	{ &nothing, STATUS, 0, 0, 512, -EINVAL },
+
+	/* Sectors. */
+	{ &everything, READ, 0, 1, 512, -EINVAL },
+	{ &everything, READ, 0, 511, 512, -EINVAL },
+	{ &everything, WRITE, 0, 512, 513, -EINVAL },
+	{ &everything, TRIM, 0, 512, 511, -EINVAL },
+	{ &everything, ZERO, 0, 256, 256, -EINVAL },
+	{ &everything, CACHE, 0, 0, 1, -EINVAL },
+	{ &everything, STATUS, 0, 1, 512, -EINVAL },
+	{ &everything, TRIM, 0, 0, UINT32_MAX, -EINVAL },
+	{ &everything, WRITE, 0, UINT64_MAX, 512, -EINVAL },
+
+	/* Payloads; commands without one may be as long as they like. */
+	{ &everything, READ, 0, 0, REQ_BYTES_MAX, 0 },
+	{ &everything, READ, 0, 0, REQ_BYTES_MAX + 512, -EINVAL },
+	{ &everything, WRITE, 0, 0, REQ_BYTES_MAX, 0 },
+	{ &everything, WRITE, 0, 0, REQ_BYTES_MAX + 512, -EINVAL },
+	{ &everything, READ, 0, 0, UINT32_MAX - 511, -EINVAL },
+	{ &everything, TRIM, 0, 0, UINT32_MAX - 511, 0 },
+	{ &everything, ZERO, 0, 512, UINT32_MAX - 511, 0 },
+	{ &everything, CACHE, 0, 0, UINT32_MAX - 511, 0 },
+	{ &everything, STATUS, 0, 0, UINT32_MAX - 511, 0 },
+	{ &huge, STATUS, 0, DISK_BYTES_MAX - UINT32_MAX + 511, UINT32_MAX - 511, 0 },
+
+	/* The end of the disk. */
+	{ &everything, READ, 0, 16 * GIB - 512, 512, 0 },
+	{ &everything, READ, 0, 16 * GIB - 512, 1024, -EINVAL },
+	{ &everything, READ, 0, 16 * GIB, 512, -EINVAL },
+	{ &everything, WRITE, 0, 16 * GIB - 512, 512, 0 },
+	{ &everything, WRITE, 0, 16 * GIB - 512, 1024, -ENOSPC },
+	{ &everything, WRITE, FUA, 16 * GIB, 512, -ENOSPC },
+	{ &everything, ZERO, 0, 16 * GIB - 512, 1024, -ENOSPC },
+	{ &everything, ZERO, FAST_ZERO | NO_HOLE, 16 * GIB, 512, -ENOSPC },
+	{ &everything, TRIM, 0, 16 * GIB - 512, 1024, -EINVAL },
+	{ &everything, CACHE, 0, 16 * GIB, 512, -EINVAL },
+	{ &everything, STATUS, 0, 16 * GIB - 512, 1024, -EINVAL },
+	{ &everything, STATUS, REQ_ONE, 16 * GIB, 512, -EINVAL },
+	{ &empty, READ, 0, 0, 512, -EINVAL },
+	{ &empty, WRITE, 0, 0, 512, -ENOSPC },
+
+	/* Ends beyond 2^64. */
+	{ &everything, READ, 0, UINT64_MAX - 511, 512, -EINVAL },
+	{ &everything, READ, 0, UINT64_MAX - 511, 1024, -EINVAL },
+	{ &everything, WRITE, 0, UINT64_MAX - 511, 512, -ENOSPC },
+	{ &everything, ZERO, 0, UINT64_MAX - 511, UINT32_MAX - 511, -ENOSPC },
+	{ &huge, TRIM, 0, UINT64_MAX - 511, UINT32_MAX - 511, -EINVAL },
+
+	/* Read only. */
+	{ &read_only, READ, 0, 0, 512, 0 },
+	{ &read_only, FLUSH, 0, 0, 0, 0 },
+	{ &read_only, CACHE, 0, 0, 512, 0 },
+	{ &read_only, STATUS, 0, 0, 512, 0 },
+	{ &read_only, WRITE, 0, 0, 512, -EPERM },
+	{ &read_only, TRIM, 0, 0, 512, -EPERM },
+	{ &read_only, ZERO, 0, 0, 512, -EPERM },
+	{ &read_only, WRITE, 0, 16 * GIB, 512, -EPERM },
+	{ &read_only, WRITE, 0, 0, 0, -EPERM },
+	{ &read_only, WRITE, DF, 0, 512, -EINVAL },
+
+	/* Nothing to do. */
+	{ &everything, READ, 0, 0, 0, 0 },
+	{ &everything, READ, 0, 16 * GIB, 0, 0 },
+	{ &everything, READ, 0, 16 * GIB + 512, 0, -EINVAL },
+	{ &everything, READ, 0, 1, 0, -EINVAL },
+	{ &everything, WRITE, 0, 512, 0, 0 },
+	{ &everything, TRIM, 0, 512, 0, 0 },
+	{ &everything, ZERO, 0, 512, 0, 0 },
+	{ &everything, CACHE, 0, 512, 0, 0 },
+	{ &everything, STATUS, 0, 512, 0, -EINVAL },
+
+	/* Reserved fields. */
+	{ &everything, FLUSH, FUA, 0, 0, 0 },
+	{ &everything, FLUSH, 0, 512, 0, -EINVAL },
+	{ &everything, FLUSH, 0, 0, 512, -EINVAL },
+	{ &everything, DISC, UINT16_MAX, 1, 1, 0 },
+	{ &nothing, DISC, DF, 0, 0, 0 },
+};
+
+Test(gate, every_rule_holds)
+{
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct nbds_request r = {
+			.flags = rows[i].flags,
+			.command = rows[i].command,
+			.cookie = i,
+			.offset_bytes = rows[i].offset_bytes,
+			.length_bytes = rows[i].length_bytes,
+		};
+		int rc = gate_check(rows[i].limits, &r);
+
+		cr_assert_eq(rc, rows[i].rc, "row %zu: command %u gave %d, not %d", i, r.command,
+			     rc, rows[i].rc);
+	}
+}
+
+/* All 16 flags against all commands, with everything negotiated. */
+Test(gate, each_flag_is_allowed_on_its_own_commands_only)
+{
+	static const uint16_t allowed[COMMANDS] = {
+		[READ] = FUA | DF,
+		[WRITE] = FUA,
+		[DISC] = UINT16_MAX,
+		[FLUSH] = FUA,
+		[TRIM] = FUA,
+		[CACHE] = FUA,
+		[STATUS] = FUA | REQ_ONE,
+		[ZERO] = FUA | NO_HOLE | FAST_ZERO,
+	};
+
+	for (uint16_t command = 0; command < COMMANDS; command++)
+		for (int bit = 0; bit < 16; bit++) {
+			struct nbds_request r = {
+				.flags = (uint16_t)(1 << bit),
+				.command = command,
+				.length_bytes = command == FLUSH ? 0 : 512,
+			};
+			int rc = allowed[command] & r.flags ? 0 : -EINVAL;
+
+			cr_assert_eq(gate_check(&everything, &r), rc, "command %u bit %d", command,
+				     bit);
+		}
+}
+
+/* The promise the rest of the daemon asserts. */
+Test(gate, what_passes_lies_inside_the_disk_in_whole_sectors)
+{
+	static const uint64_t edges[] = { 0, 512, 16 * GIB, DISK_BYTES_MAX, UINT64_C(1) << 63, 0 };
+	unsigned int nr_passed = 0;
+
+	for (uint16_t command = 0; command < COMMANDS; command++)
+		for (size_t e = 0; e < ARRAY_LEN(edges); e++)
+			for (uint64_t step = 0; step < 5; step++) {
+				struct nbds_request r = {
+					.command = command,
+					.offset_bytes = edges[e] - 1024 + 512 * step,
+					.length_bytes = 1024,
+				};
+
+				if (command == DISC || gate_check(&everything, &r) < 0)
+					continue;
+				nr_passed++;
+				cr_assert_leq(r.offset_bytes, disk_bytes - 1024);
+			}
+	cr_assert_gt(nr_passed, 0);
+}

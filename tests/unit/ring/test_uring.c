@@ -1,0 +1,356 @@
+/* SPDX-License-Identifier: MIT */
+/* What only io_uring does: sockets, waiting, cancelling, changing the thread. */
+#include "fixture.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+static void socket_pair(int fds[2])
+{
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+}
+
+/* A listening socket under an abstract name the kernel chose, left in *@ret_name. */
+static int listener(struct sockaddr_un *ret_name, socklen_t *ret_bytes, int flags)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
+	struct sockaddr_un name = { .sun_family = AF_UNIX };
+	socklen_t bytes = sizeof(sa_family_t);
+
+	cr_assert_geq(fd, 0);
+	cr_assert_eq(bind(fd, (struct sockaddr *)&name, bytes), 0);
+	cr_assert_eq(listen(fd, 8), 0);
+	*ret_bytes = sizeof(*ret_name);
+	cr_assert_eq(getsockname(fd, (struct sockaddr *)ret_name, ret_bytes), 0);
+	return fd;
+}
+
+static struct probe recv_probe(int fd, void *data, uint32_t bytes)
+{
+	return (struct probe){
+		.op = { .kind = RING_RECV, .fd = fd, .data = data, .bytes = bytes },
+	};
+}
+
+Test(ring_uring, receives_what_came_and_then_the_end)
+{
+	struct ring *ring = uring_or_skip(8);
+	char data[16] = "";
+	struct probe probe;
+	int fds[2];
+
+	socket_pair(fds);
+	probe = recv_probe(fds[0], data, sizeof(data));
+	probe_submit(ring, &probe);
+	wait_once(ring, 20);
+	cr_expect_eq(probe.nr_done, 0, "nothing was sent yet");
+	cr_assert_eq(write(fds[1], "hello", 5), 5);
+	cr_expect_eq(probe_result(ring, &probe), 5);
+	cr_expect_arr_eq(data, "hello", 5);
+
+	close(fds[1]);
+	probe_submit(ring, &probe);
+	cr_expect_eq(probe_result(ring, &probe), 0, "the end of the stream");
+	close(fds[0]);
+	ring_free(ring);
+}
+
+Test(ring_uring, sends_a_gathered_message)
+{
+	struct ring *ring = uring_or_skip(8);
+	struct iovec parts[] = { { (char[]){ "head" }, 4 }, { (char[]){ "-tail" }, 5 } };
+	struct msghdr message = { .msg_iov = parts, .msg_iovlen = 2 };
+	struct probe probe = { .op = { .kind = RING_SENDMSG, .message = &message } };
+	char data[16] = "";
+	int fds[2];
+
+	socket_pair(fds);
+	probe.op.fd = fds[0];
+	probe_submit(ring, &probe);
+	cr_expect_eq(probe_result(ring, &probe), 9);
+	cr_expect_eq(read(fds[1], data, sizeof(data)), 9);
+	cr_expect_arr_eq(data, "head-tail", 9);
+	close(fds[0]);
+	close(fds[1]);
+	ring_free(ring);
+}
+
+Test(ring_uring, sending_to_nobody_is_an_error_and_no_signal)
+{
+	struct ring *ring = uring_or_skip(8);
+	struct iovec part = { (char[]){ "x" }, 1 };
+	struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1 };
+	struct probe probe = { .op = { .kind = RING_SENDMSG, .message = &message } };
+	int fds[2];
+
+	socket_pair(fds);
+	close(fds[1]);
+	probe.op.fd = fds[0];
+	probe_submit(ring, &probe);
+	cr_expect_eq(probe_result(ring, &probe), -EPIPE);
+	close(fds[0]);
+	ring_free(ring);
+}
+
+static void accept_one(int listener_flags)
+{
+	struct ring *ring = uring_or_skip(8);
+	struct probe probe = { .op = { .kind = RING_ACCEPT } };
+	int client = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct sockaddr_un name;
+	socklen_t bytes;
+	char byte = 0;
+	int fd;
+
+	probe.op.fd = listener(&name, &bytes, listener_flags);
+	probe_submit(ring, &probe);
+	wait_once(ring, 20);
+	wait_once(ring, 20);
+	cr_expect_eq(probe.nr_done, 0);
+	cr_assert_eq(connect(client, (struct sockaddr *)&name, bytes), 0);
+	fd = probe_result(ring, &probe);
+	cr_assert_gt(fd, 2);
+	cr_expect_eq(fcntl(fd, F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
+	cr_expect_eq(write(client, "x", 1), 1);
+	cr_expect_eq(read(fd, &byte, 1), 1);
+	close(fd);
+	close(client);
+	close(probe.op.fd);
+	ring_free(ring);
+}
+
+Test(ring_uring, accepts_a_connection_that_children_do_not_inherit)
+{
+	accept_one(0);
+}
+
+/* As systemd may hand one over. */
+Test(ring_uring, waits_on_a_listener_in_non_blocking_mode_too)
+{
+	accept_one(SOCK_NONBLOCK);
+}
+
+Test(ring_uring, polls_until_the_descriptor_is_readable)
+{
+	struct ring *ring = uring_or_skip(8);
+	struct probe probe = { .op = { .kind = RING_POLL, .fd = eventfd(0, EFD_CLOEXEC) } };
+	uint64_t one = 1;
+
+	probe_submit(ring, &probe);
+	wait_once(ring, 10);
+	cr_expect_eq(probe.nr_done, 0);
+	cr_assert_eq(write(probe.op.fd, &one, sizeof(one)), sizeof(one));
+	cr_expect_eq(probe_result(ring, &probe), 0);
+	close(probe.op.fd);
+	ring_free(ring);
+}
+
+Test(ring_uring, a_wait_ends_at_its_time)
+{
+	struct ring *ring = uring_or_skip(8);
+	char byte;
+	struct timespec start;
+	struct probe probe;
+	int fds[2];
+
+	socket_pair(fds);
+	probe = recv_probe(fds[0], &byte, 1);
+	/* Once with something to hand over, once without: neither may wait twice. */
+	probe_submit(ring, &probe);
+	for (int i = 0; i < 2; i++) {
+		clock_gettime(CLOCK_MONOTONIC, &start);
+		wait_once(ring, 300);
+		cr_expect_geq(elapsed_ms(start), 295);
+		cr_expect_lt(elapsed_ms(start), 580);
+	}
+	clock_gettime(CLOCK_MONOTONIC, &start);
+	wait_once(ring, 0);
+	cr_expect_lt(elapsed_ms(start), 280);
+
+	close(fds[1]);
+	cr_expect_eq(probe_result(ring, &probe), 0);
+	close(fds[0]);
+	ring_free(ring);
+}
+
+static void on_alarm(int number)
+{
+	(void)number;
+}
+
+Test(ring_uring, a_signal_is_no_error, .timeout = 10)
+{
+	struct ring *ring = uring_or_skip(8);
+	struct sigaction action = { .sa_handler = on_alarm };
+
+	/* Nothing is in flight: without the signal this would never return. */
+	cr_assert_eq(sigaction(SIGALRM, &action, NULL), 0);
+	alarm(1);
+	cr_expect_eq(ring_wait(ring, -1), 0);
+	ring_free(ring);
+}
+
+Test(ring_uring, cancels_what_waits_for_a_peer)
+{
+	struct ring *ring = uring_or_skip(8);
+	struct probe probes[3] = { 0 };
+	struct sockaddr_un name;
+	socklen_t bytes;
+	char byte;
+	int fds[2];
+
+	socket_pair(fds);
+	probes[0] = recv_probe(fds[0], &byte, 1);
+	probes[1].op = (struct ring_op){ .kind = RING_ACCEPT, .fd = listener(&name, &bytes, 0) };
+	probes[2].op = (struct ring_op){ .kind = RING_POLL, .fd = fds[1] };
+	for (int i = 0; i < 3; i++)
+		probe_submit(ring, &probes[i]);
+	wait_once(ring, 10);
+	for (int i = 0; i < 3; i++) {
+		ring_cancel(ring, &probes[i].op);
+		ring_cancel(ring, &probes[i].op); /* again: no harm */
+	}
+	for (int i = 0; i < 3; i++)
+		cr_expect_eq(probe_result(ring, &probes[i]), -ECANCELED, "%d: %d", i,
+			     probes[i].result);
+	cr_expect_eq(ring->nr_in_flight, 0);
+	close(probes[1].op.fd);
+	close(fds[0]);
+	close(fds[1]);
+	ring_free(ring);
+}
+
+Test(ring_uring, cancels_before_the_kernel_has_heard_of_it_and_in_line)
+{
+	struct ring *ring = uring_or_skip(1);
+	struct probe probes[4];
+	char byte[4];
+	int fds[2];
+
+	socket_pair(fds);
+	for (int i = 0; i < 4; i++) {
+		probes[i] = recv_probe(fds[0], &byte[i], 1);
+		probe_submit(ring, &probes[i]);
+	}
+	ring_cancel(ring, &probes[2].op); /* from the middle of the line */
+	ring_cancel(ring, &probes[3].op); /* its end */
+	ring_cancel(ring, &probes[0].op); /* the one with the slot */
+	cr_expect_eq(probes[2].nr_done, 0, "done came from inside cancel");
+	cr_expect_eq(probe_result(ring, &probes[2]), -ECANCELED);
+	cr_expect_eq(probe_result(ring, &probes[3]), -ECANCELED);
+	cr_expect_eq(probe_result(ring, &probes[0]), -ECANCELED);
+
+	cr_assert_eq(write(fds[1], "x", 1), 1);
+	cr_expect_eq(probe_result(ring, &probes[1]), 1, "the other one still works");
+	probe_submit(ring, &probes[0]);
+	cr_assert_eq(write(fds[1], "y", 1), 1);
+	cr_expect_eq(probe_result(ring, &probes[0]), 1, "and so does the line");
+	close(fds[0]);
+	close(fds[1]);
+	ring_free(ring);
+}
+
+Test(ring_uring, cancels_a_send_that_nobody_reads)
+{
+	struct ring *ring = uring_or_skip(8);
+	static char bytes[8 << 20];
+	struct iovec part = { bytes, sizeof(bytes) };
+	struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1 };
+	struct probe probe = { .op = { .kind = RING_SENDMSG, .message = &message } };
+	int fds[2];
+
+	socket_pair(fds);
+	probe.op.fd = fds[0];
+	probe_submit(ring, &probe);
+	wait_once(ring, 20);
+	if (probe.nr_done > 0) { /* what fitted was taken: now nothing fits */
+		cr_expect_gt(probe.result, 0);
+		probe_submit(ring, &probe);
+		wait_once(ring, 20);
+	}
+	cr_expect_eq(probe.nr_done, 0);
+	ring_cancel(ring, &probe.op);
+	cr_expect_eq(probe_result(ring, &probe), -ECANCELED);
+	close(fds[0]);
+	close(fds[1]);
+	ring_free(ring);
+}
+
+Test(ring_uring, cancels_a_wait_on_a_socket_in_non_blocking_mode)
+{
+	struct ring *ring = uring_or_skip(8);
+	struct probe probe = { .op = { .kind = RING_ACCEPT } };
+	struct sockaddr_un name;
+	socklen_t bytes;
+
+	probe.op.fd = listener(&name, &bytes, SOCK_NONBLOCK);
+	for (int nr_waits = 0; nr_waits < 3; nr_waits++) { /* at every stage of it */
+		probe_submit(ring, &probe);
+		for (int i = 0; i < nr_waits; i++)
+			wait_once(ring, 10);
+		ring_cancel(ring, &probe.op);
+		cr_expect_eq(probe_result(ring, &probe), -ECANCELED);
+	}
+	close(probe.op.fd);
+	ring_free(ring);
+}
+
+Test(ring_uring, slots_are_used_again_without_mixing_results_up)
+{
+	enum { NR = 7, ROUNDS = 3000 };
+	struct ring *ring = uring_or_skip(3);
+	struct probe probes[NR];
+	uint8_t data[NR] = { 0 };
+	uint8_t byte = 0;
+	int fds[NR][2];
+
+	for (int i = 0; i < NR; i++)
+		socket_pair(fds[i]);
+	for (int round = 0; round < ROUNDS; round++) {
+		for (int i = 0; i < NR; i++) {
+			probes[i] = recv_probe(fds[i][0], &data[i], 1);
+			probe_submit(ring, &probes[i]);
+		}
+		for (int i = 0; i < NR; i++) {
+			byte = (uint8_t)(round + i);
+			cr_assert_eq(write(fds[i][1], &byte, 1), 1);
+		}
+		if (round % 3 == 0) /* races with the byte: either result is right */
+			ring_cancel(ring, &probes[round % NR].op);
+		while (ring->nr_in_flight > 0)
+			wait_once(ring, 1000);
+		for (int i = 0; i < NR; i++) {
+			cr_assert_eq(probes[i].nr_done, 1);
+			if (probes[i].result == -ECANCELED)
+				cr_assert_eq(read(fds[i][0], &data[i], 1), 1);
+			else
+				cr_assert_eq(probes[i].result, 1);
+			cr_assert_eq(data[i], (uint8_t)(round + i));
+		}
+	}
+	ring_free(ring);
+}
+
+static void *run_ring(void *arg)
+{
+	struct probe probe = { .op = { .kind = RING_FDATASYNC, .fd = scratch_file() } };
+	struct ring *ring = arg;
+
+	probe_submit(ring, &probe);
+	cr_expect_eq(probe_result(ring, &probe), 0);
+	close(probe.op.fd);
+	return NULL;
+}
+
+Test(ring_uring, belongs_to_the_thread_that_waits_not_to_the_one_that_made_it)
+{
+	struct ring *ring = uring_or_skip(8);
+	pthread_t thread;
+
+	cr_assert_eq(pthread_create(&thread, NULL, run_ring, ring), 0);
+	pthread_join(thread, NULL);
+	ring_free(ring);
+}

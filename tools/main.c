@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: MIT */
+/* sealblk: finds the verb, runs it, and turns its result into an exit code. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "keys/key_mem.h"
+#include "print.h"
+#include "sealblk/version.h"
+#include "verbs.h"
+
+const struct verb tool_verbs[] = {
+	{
+		.name = "create",
+		.operands = "[--base FILE[:raw|vhd]] [--size N] --key-file FILE | "
+			    "--passphrase-file FILE IMAGE",
+		.summary = "make an image",
+		.help = "Make IMAGE, which must not exist. Its disk is empty, or shows the disk of a "
+			"base,\na raw file or a fixed VHD, until sectors are written.\n",
+		.has_keys = true,
+		.check = verb_create_check,
+		.run = verb_create,
+	},
+	{
+		.name = "info",
+		.operands = "[--json] IMAGE",
+		.summary = "state, base, keys, policy, counts per state",
+		.help = "Tell what IMAGE is and how much of it is encrypted. Needs no key. Where a\n"
+			"daemon serves it, the daemon is asked.\n",
+		.run = verb_info,
+	},
+	{
+		.name = "map",
+		.operands = "[--json] IMAGE",
+		.summary = "extents of the disk with their state",
+		.help = "List the extents of the disk, each base (plaintext, from the base), zero,\n"
+			"plain or sealed (encrypted). Needs no key. Where a daemon serves IMAGE, the\n"
+			"daemon is asked.\n",
+		.run = verb_map,
+	},
+	{ 0 },
+};
+
+static enum tool_exit tool_exit_of(int result)
+{
+	if (result == 0)
+		return TOOL_OK;
+	if (result == -EUCLEAN)
+		return TOOL_REFUSED;
+	return result == -EKEYREJECTED ? TOOL_KEY : TOOL_FAILED;
+}
+
+/* What was printed counts only when it arrived. */
+static int finish_stdout(struct problem *problem)
+{
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return 0;
+	problem_set(problem, "standard", "output", "cannot be written: %s", strerror(errno));
+	return -EIO;
+}
+
+static int run(const struct tool_options *options, struct problem *problem)
+{
+	if (options->help)
+		tool_print_help(options->verb);
+	else if (options->version)
+		printf("sealblk %s\n", SEALBLK_VERSION);
+	else
+		return options->verb->run(options, problem);
+	return 0;
+}
+
+static enum tool_exit complain(const struct problem *problem, enum tool_exit code)
+{
+	fputs("sealblk: ", stderr);
+	print_text(stderr, problem->text);
+	fputc('\n', stderr);
+	return code;
+}
+
+int main(int argc, char **argv)
+{
+	struct tool_options options;
+	struct problem problem;
+	int r = tool_options_parse(&options, argc, argv, &problem);
+	bool runs = r == 0 && !options.help && !options.version;
+
+	if (runs && options.verb->check)
+		r = options.verb->check(&options, &problem);
+	if (r < 0)
+		return (int)complain(&problem, TOOL_USAGE);
+	if (runs && options.verb->has_keys) {
+		r = key_mem_harden_process();
+		if (r < 0)
+			problem_set(&problem, "process", "sealblk", "cannot protect its memory: %s",
+				    strerror(-r));
+	}
+	if (r == 0)
+		r = run(&options, &problem);
+	if (r == 0)
+		r = finish_stdout(&problem);
+	return (int)(r == 0 ? TOOL_OK : complain(&problem, tool_exit_of(r)));
+}

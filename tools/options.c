@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The command line: see options.h. All options of all verbs stand in one table,
+ * so that an option may come before the verb it belongs to.
+ */
+#include "options.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sealblk/units.h"
+
+/* Returns 0, or what is wrong with @value. */
+typedef const char *(*option_fn)(struct tool_options *options, const char *value);
+
+struct row {
+	const char *name;
+	const char *value; /* what --help calls it; NULL: the option has none */
+	const char *verbs; /* space before and after each; NULL: every verb */
+	const char *help;
+	option_fn set;
+};
+
+/* ---- options ---- */
+
+static const char *set_base(struct tool_options *options, const char *value)
+{
+	const char *colon = strrchr(value, ':');
+	size_t path_bytes = strlen(value);
+
+	options->base_format = BASE_AUTO;
+	/* A colon that no format follows is part of the path. */
+	if (colon && strcmp(colon + 1, "auto") != 0 &&
+	    base_format_of(colon + 1, &options->base_format) == 0)
+		path_bytes = (size_t)(colon - value);
+	if (path_bytes == 0)
+		return "names no file";
+	if (path_bytes >= sizeof(options->base_path))
+		return "the path is too long";
+	memcpy(options->base_path, value, path_bytes);
+	options->base_path[path_bytes] = '\0';
+	options->has_base = true;
+	return NULL;
+}
+
+static const char *set_size(struct tool_options *options, const char *value)
+{
+	static const char units[] = "KMGT";
+	const char *unit;
+	unsigned long long number;
+	uint64_t bytes;
+	char *end;
+
+	errno = 0;
+	number = strtoull(value, &end, 10);
+	/* strtoull() also takes spaces and signs. */
+	if (*value < '0' || *value > '9')
+		return "not a size: a number, then K, M, G, T or nothing";
+	unit = *end ? strchr(units, *end) : NULL;
+	if (*end && (!unit || end[1]))
+		return "not a size: a number, then K, M, G, T or nothing";
+	bytes = number;
+	if (errno == ERANGE ||
+	    (unit && __builtin_mul_overflow(bytes, KIB << (10 * (unit - units)), &bytes)) ||
+	    bytes > DISK_BYTES_MAX)
+		return "a disk has 64T at most";
+	if (bytes == 0 || bytes % SECTOR_BYTES != 0)
+		return "a disk is a multiple of 512 bytes, and at least that";
+	options->size_bytes = bytes;
+	return NULL;
+}
+
+static const char *set_key_source(struct tool_options *options, enum key_source_kind kind,
+				  const char *path)
+{
+	if (!*path)
+		return "names no file";
+	options->nr_key_sources++;
+	options->key_source = (struct key_source){ .kind = kind, .name = path };
+	return NULL;
+}
+
+static const char *set_key_file(struct tool_options *options, const char *value)
+{
+	return set_key_source(options, KEY_SOURCE_FILE, value);
+}
+
+static const char *set_passphrase_file(struct tool_options *options, const char *value)
+{
+	return set_key_source(options, KEY_SOURCE_PASSPHRASE, value);
+}
+
+static const char *set_encryption(struct tool_options *options, const char *value)
+{
+	options->encryption = strcmp(value, "on") == 0;
+	return options->encryption || strcmp(value, "off") == 0 ? NULL : "neither on nor off";
+}
+
+static const char *set_base_sha256(struct tool_options *options, const char *value)
+{
+	(void)value;
+	options->base_sha256 = true;
+	return NULL;
+}
+
+static const char *set_json(struct tool_options *options, const char *value)
+{
+	(void)value;
+	options->json = true;
+	return NULL;
+}
+
+static const char *set_help(struct tool_options *options, const char *value)
+{
+	(void)value;
+	options->help = true;
+	return NULL;
+}
+
+static const char *set_version(struct tool_options *options, const char *value)
+{
+	(void)value;
+	options->version = true;
+	return NULL;
+}
+
+static const struct row rows[] = {
+	{ "base", "FILE[:FORMAT]", " create ", "read unwritten sectors from FILE, which never changes",
+	  set_base },
+	{ "base-sha256", NULL, " create ", "check all of FILE at each open, however large it is",
+	  set_base_sha256 },
+	{ "size", "N", " create ", "of the disk, in bytes or with K, M, G, T; default: the base's",
+	  set_size },
+	{ "key-file", "FILE", " create ", "the key: all bytes of FILE, 32 to 4096", set_key_file },
+	{ "passphrase-file", "FILE", " create ", "the key: the first line of FILE",
+	  set_passphrase_file },
+	{ "encryption", "on|off", " create ", "are written sectors encrypted? default: on",
+	  set_encryption },
+	{ "json", NULL, " info map ", "print JSON", set_json },
+	{ "help", NULL, NULL, "print this and exit", set_help },
+	{ "version", NULL, NULL, "print the version and exit", set_version },
+};
+
+/* ---- help ---- */
+
+static bool belongs_to(const struct row *row, const struct verb *verb)
+{
+	char word[32];
+
+	if (!row->verbs)
+		return true;
+	if (!verb)
+		return false;
+	snprintf(word, sizeof(word), " %s ", verb->name);
+	return strstr(row->verbs, word) != NULL;
+}
+
+static void print_options(const struct verb *verb)
+{
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		char left[64];
+
+		if (!belongs_to(&rows[i], verb))
+			continue;
+		snprintf(left, sizeof(left), "--%s%s%s", rows[i].name, rows[i].value ? " " : "",
+			 rows[i].value ? rows[i].value : "");
+		printf("  %-24s %s\n", left, rows[i].help);
+	}
+}
+
+void tool_print_help(const struct verb *verb)
+{
+	if (verb) {
+		printf("usage: sealblk %s %s\n%s\n", verb->name, verb->operands, verb->help);
+		print_options(verb);
+		return;
+	}
+	printf("usage: sealblk VERB [OPTION]... IMAGE\n"
+	       "Make and inspect encrypted disk images, which sealblkd serves.\n\n");
+	for (const struct verb *row = tool_verbs; row->name; row++)
+		printf("  %-24s %s\n", row->name, row->summary);
+	printf("\n");
+	print_options(NULL);
+	printf("\nsealblk VERB --help tells more of a verb.\n"
+	       "Exit: 0 ok, 1 operation failed, 2 usage, 3 image damaged or refused, 4 key wrong.\n");
+}
+
+void tool_usage_problem(struct problem *problem, const struct verb *verb, const char *fmt, ...)
+{
+	const char *space = verb ? " " : "", *name = verb ? verb->name : "";
+	char text[sizeof(problem->text) - 128];
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	snprintf(problem->text, sizeof(problem->text), "%s%s%s (see sealblk%s%s --help)", name,
+		 verb ? ": " : "", text, space, name);
+}
+
+/* ---- parsing ---- */
+
+enum {
+	FIRST_VALUE = 256, /* getopt_long()'s number of row 0: above any character */
+};
+
+static void fill_getopt(struct option getopt_rows[ARRAY_LEN(rows) + 1])
+{
+	memset(getopt_rows, 0, (ARRAY_LEN(rows) + 1) * sizeof(*getopt_rows));
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		getopt_rows[i].name = rows[i].name;
+		getopt_rows[i].has_arg = rows[i].value ? required_argument : no_argument;
+		getopt_rows[i].val = FIRST_VALUE + (int)i;
+	}
+}
+
+/* getopt_long() has said ':' or '?'. */
+static int refuse_option(int said, const char *word, struct problem *problem)
+{
+	if (said == ':')
+		tool_usage_problem(problem, NULL, "--%s wants %s", rows[optopt - FIRST_VALUE].name,
+				   rows[optopt - FIRST_VALUE].value);
+	else if (optopt >= FIRST_VALUE)
+		tool_usage_problem(problem, NULL, "--%s takes no value",
+				   rows[optopt - FIRST_VALUE].name);
+	else if (optopt)
+		tool_usage_problem(problem, NULL, "unknown option -%c", optopt);
+	else
+		tool_usage_problem(problem, NULL, "unknown or ambiguous option %s", word);
+	return -EINVAL;
+}
+
+/* Sets bit i of *ret_given for row i. */
+static int parse_options(struct tool_options *options, int argc, char **argv, uint32_t *ret_given,
+			 struct problem *problem)
+{
+	struct option getopt_rows[ARRAY_LEN(rows) + 1];
+	int said;
+
+	fill_getopt(getopt_rows);
+	opterr = 0;
+	while ((said = getopt_long(argc, argv, ":", getopt_rows, NULL)) != -1) {
+		const struct row *row = &rows[said - FIRST_VALUE];
+		const char *wrong;
+
+		if (said < FIRST_VALUE)
+			return refuse_option(said, argv[optind - 1], problem);
+		wrong = row->set(options, optarg);
+		if (wrong) {
+			tool_usage_problem(problem, NULL, "--%s %s: %s", row->name, optarg, wrong);
+			return -EINVAL;
+		}
+		*ret_given |= (uint32_t)1 << (said - FIRST_VALUE);
+	}
+	return 0;
+}
+_Static_assert(ARRAY_LEN(rows) <= 32, "a bit for each option");
+
+static const struct verb *find_verb(const char *name)
+{
+	for (const struct verb *verb = tool_verbs; verb->name; verb++)
+		if (strcmp(name, verb->name) == 0)
+			return verb;
+	return NULL;
+}
+
+static int parse_verb(struct tool_options *options, char **words, struct problem *problem)
+{
+	if (!*words && (options->help || options->version))
+		return 0;
+	if (!*words) {
+		tool_usage_problem(problem, NULL, "no verb given");
+		return -EINVAL;
+	}
+	options->verb = find_verb(*words);
+	if (!options->verb) {
+		tool_usage_problem(problem, NULL, "unknown verb %s", *words);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+/* @given: as parse_options() left it. */
+static int check_given(const struct tool_options *options, uint32_t given, struct problem *problem)
+{
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		if (!(given >> i & 1) || belongs_to(&rows[i], options->verb))
+			continue;
+		tool_usage_problem(problem, options->verb, "takes no --%s", rows[i].name);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static int parse_image(struct tool_options *options, char **words, struct problem *problem)
+{
+	if (!words[0] || !*words[0]) {
+		tool_usage_problem(problem, options->verb, "no image named");
+		return -EINVAL;
+	}
+	if (words[1]) {
+		tool_usage_problem(problem, options->verb, "one image at a time, not also %s",
+				   words[1]);
+		return -EINVAL;
+	}
+	options->image = words[0];
+	return 0;
+}
+
+int tool_options_parse(struct tool_options *options, int argc, char **argv, struct problem *problem)
+{
+	uint32_t given = 0;
+	int r;
+
+	*options = (struct tool_options){ .encryption = true };
+	r = parse_options(options, argc, argv, &given, problem);
+	if (r == 0)
+		r = parse_verb(options, argv + optind, problem);
+	if (r < 0 || options->help || options->version)
+		return r;
+	r = check_given(options, given, problem);
+	return r == 0 ? parse_image(options, argv + optind + 1, problem) : r;
+}

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The command line of sealblk, GNU style: long options, which may stand
+ * anywhere, also before the verb.
+ */
+#ifndef TOOLS_OPTIONS_H
+#define TOOLS_OPTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/compiler.h"
+#include "image/base.h"
+#include "image/problem.h"
+#include "keys/key_source.h"
+#include "sealblk/limits.h"
+
+/* DESIGN 9. */
+enum tool_exit {
+	TOOL_OK = 0,
+	TOOL_FAILED = 1,
+	TOOL_USAGE = 2,
+	TOOL_REFUSED = 3, /* image damaged or refused */
+	TOOL_KEY = 4,	  /* key wrong or revoked */
+};
+
+struct tool_options {
+	const struct verb *verb; /* NULL: only --help or --version */
+	bool help;
+	bool version;
+	bool json;
+	bool base_sha256;
+	bool encryption;			/* default: on */
+	bool has_base;
+	char base_path[PATH_BYTES_MAX];
+	enum base_format base_format;
+	uint64_t size_bytes;			/* 0: not given */
+	unsigned int nr_key_sources;		/* counted beyond the one there is room for */
+	struct key_source key_source;		/* the last; its name is argv's */
+	const char *image;			/* the operand; argv's */
+};
+
+/* A row of the table in main.c; a new verb is a new row. */
+struct verb {
+	const char *name;
+	const char *operands; /* as --help shows them */
+	const char *summary;  /* for the list of verbs: a few words */
+	const char *help;     /* whole lines */
+	bool has_keys;
+	/* Is the command line complete? Returns 0, or -EINVAL with *problem. NULL: always. */
+	int (*check)(const struct tool_options *options, struct problem *problem);
+	/* Returns 0, or a negative errno with *problem; see tool_exit_of() in main.c. */
+	int (*run)(const struct tool_options *options, struct problem *problem);
+};
+
+/* Ends with a row without a name. */
+extern const struct verb tool_verbs[];
+
+/*
+ * Judges the whole command line but what verb->check() does. @argv is put in
+ * another order. Returns 0, or -EINVAL with *problem, one line for the user.
+ */
+int MUST_CHECK tool_options_parse(struct tool_options *options, int argc, char **argv,
+				  struct problem *problem);
+
+/* Fill in *problem: "VERB: ... (see sealblk VERB --help)". @verb may be NULL. */
+void tool_usage_problem(struct problem *problem, const struct verb *verb, const char *fmt, ...)
+	PRINTF_LIKE(3, 4);
+
+/* Print --help of a verb, or of sealblk itself when @verb is NULL, to stdout. */
+void tool_print_help(const struct verb *verb);
+
+#endif

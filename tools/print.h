@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT */
+/* Text for people. */
+#ifndef TOOLS_PRINT_H
+#define TOOLS_PRINT_H
+
+#include <stdint.h>
+#include <stdio.h>
+
+/*
+ * What a path or an image holds, somebody else may have written: control
+ * characters, which a terminal would obey, come out as '?'.
+ */
+void print_text(FILE *to, const char *text);
+
+/* "64 MiB", "1.5 GiB", "512 bytes": cut after one decimal. */
+enum { SIZE_TEXT_BYTES = 32 };
+const char *size_text(uint64_t bytes, char text[SIZE_TEXT_BYTES]);
+
+#endif

@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+#
+# Makes sure that the Debian packages sealblk is built, tested and linted with
+# are there: asks dpkg once, installs what is missing when root, and otherwise
+# says what to type.
+set -euo pipefail
+
+build="gcc make pkg-config liburing-dev libssl-dev libaio-dev libjansson-dev"
+check="libcriterion-dev libnbd-bin libnbd-dev python3-libnbd qemu-utils fio jq xxd python3 strace"
+lint="clang clang-format clang-tidy cppcheck shellcheck"
+read -ra wanted <<<"$build $check $lint"
+
+if ! command -v dpkg-query >/dev/null; then
+	echo "setup: this is not a Debian system; sealblk needs: ${wanted[*]}" >&2
+	exit 1
+fi
+
+# dpkg-query exits 1 when it does not know one of them; the others are listed all the same.
+installed=" $(dpkg-query -W -f '${db:Status-Status}:${Package} ' "${wanted[@]}" 2>/dev/null || true)"
+missing=()
+for package in "${wanted[@]}"; do
+	[[ $installed == *" installed:$package "* ]] || missing+=("$package")
+done
+((${#missing[@]})) || exit 0
+
+if ((EUID != 0)); then
+	echo "setup: packages are missing; install them with:" >&2
+	echo "  sudo apt-get install -y --no-install-recommends ${missing[*]}" >&2
+	exit 1
+fi
+
+echo "setup: installing ${missing[*]}"
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -qq
+apt-get install -y -qq --no-install-recommends "${missing[@]}"

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: MIT */
+/* What the verbs do: a file each. See struct verb in options.h for the results. */
+#ifndef TOOLS_VERBS_H
+#define TOOLS_VERBS_H
+
+#include "options.h"
+
+int MUST_CHECK verb_create_check(const struct tool_options *options, struct problem *problem);
+int MUST_CHECK verb_create(const struct tool_options *options, struct problem *problem);
+int MUST_CHECK verb_info(const struct tool_options *options, struct problem *problem);
+int MUST_CHECK verb_map(const struct tool_options *options, struct problem *problem);
+
+#endif
