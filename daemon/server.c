@@ -310,6 +310,7 @@ static int prepare(struct server *server)
 
 int server_start(struct server *server, const struct options *options)
 {
+	struct problem problem;
 	int code, r;
 
 	server->options = options;
@@ -333,7 +334,9 @@ int server_start(struct server *server, const struct options *options)
 			 r == -ENOSYS || r == -EPERM ? " (is io_uring switched off here?)" : "");
 		return EXIT_FAILED;
 	}
-	return EXIT_OK;
+	r = control_start(server->images, server->nr_exports, &server->runtime, &server->control,
+			  &problem);
+	return r < 0 ? tell(r, &problem) : EXIT_OK;
 }
 
 bool server_is_quiet(const struct server *server)
@@ -368,6 +371,7 @@ int server_stop(struct server *server)
 
 	for (unsigned int i = 0; i < server->nr_listeners; i++)
 		listen_close(&server->listeners[i]);
+	server->control = control_stop(server->control);
 	stop_workers(server);
 	for (unsigned int i = 0; i < EXPORTS_MAX; i++) {
 		if (server->images[i] && image_stop(server->images[i], &problem) < 0)
@@ -376,10 +380,11 @@ int server_stop(struct server *server)
 	for (unsigned int i = 0; i < server->nr_workers; i++)
 		worker_done(&server->workers[i]);
 	for (unsigned int i = 0; i < EXPORTS_MAX; i++) {
+		if (server->images[i])
+			runtime_unlock(&server->runtime, server->images[i]->super.uuid,
+				       server->uuid_locks[i]);
 		image_free(server->images[i]);
 		free(server->lanes[i]);
-		if (server->uuid_locks[i] >= 0)
-			close(server->uuid_locks[i]);
 	}
 	free(server->workers);
 	ring_free(server->ring);

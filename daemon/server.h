@@ -11,6 +11,7 @@
 #include <stdbool.h>
 
 #include "base/compiler.h"
+#include "control/server.h"
 #include "image/image.h"
 #include "image/runtime.h"
 #include "keys/helper.h"
@@ -33,6 +34,7 @@ struct server {
 	struct image *images[EXPORTS_MAX]; /* by export */
 	struct lane **lanes[EXPORTS_MAX]; /* of each image, by worker */
 	int uuid_locks[EXPORTS_MAX];
+	struct control *control;
 
 	unsigned int nr_listeners;
 	struct listener listeners[LISTENERS_MAX];

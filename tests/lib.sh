@@ -67,6 +67,12 @@ need() {
 	done
 }
 
+# libnbd's module belongs to the system's python, which need not be the first in PATH.
+python=/usr/bin/python3
+need_libnbd() {
+	"$python" -c 'import nbd' 2>/dev/null || skip "needs python3-libnbd"
+}
+
 # expect_exit STATUS COMMAND...: its output goes to $TEST_DIR/output as well.
 expect_exit() {
 	local wanted=$1 status=0
@@ -148,6 +154,34 @@ kill_daemon() {
 # nbd_uri SOCKET [EXPORT]
 nbd_uri() {
 	echo "nbd+unix:///${2:-}?socket=$1"
+}
+
+# nbd_io SOCKET COMMAND...: qemu-io's commands, given to the disk; one failing is a failure.
+nbd_io() {
+	local socket=$1 command args=()
+	shift
+	for command; do args+=(-c "$command"); done
+	qemu-io -f raw -d unmap "${args[@]}" "$(nbd_uri "$socket")" >>"$TEST_DIR/qemu-io.log" || {
+		tail -n 5 "$TEST_DIR/qemu-io.log" >&2
+		return 1
+	}
+}
+
+# flip_byte FILE OFFSET...: each byte there becomes another.
+flip_byte() {
+	local file=$1 at byte
+	shift
+	for at; do
+		byte=$(od -An -tu1 -j "$at" -N 1 "$file")
+		# shellcheck disable=SC2059  # the format is the byte
+		printf "\\x$(printf %x $((byte ^ 0xff)))" |
+			dd of="$file" bs=1 seek="$at" conv=notrunc status=none
+	done
+}
+
+# digest FILE
+digest() {
+	sha256sum <"$1"
 }
 
 # make_key FILE: a key file of 64 random bytes.

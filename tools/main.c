@@ -12,11 +12,11 @@
 const struct verb tool_verbs[] = {
 	{
 		.name = "create",
-		.operands = "[--base FILE[:raw|vhd]] [--size N] --key-file FILE | "
-			    "--passphrase-file FILE IMAGE",
+		.operands = "[--base FILE[:FORMAT]] [--size N] KEYSOURCE [OPTION]... IMAGE",
 		.summary = "make an image",
-		.help = "Make IMAGE, which must not exist. Its disk is empty, or shows the disk of a "
-			"base,\na raw file or a fixed VHD, until sectors are written.\n",
+		.help = "Make IMAGE, which must not exist. Its disk is empty, or shows the disk of a\n"
+			"base until sectors are written. FORMAT of the base is raw or vhd (fixed);\n"
+			"without it, the file tells. KEYSOURCE is --key-file or --passphrase-file.\n",
 		.has_keys = true,
 		.check = verb_create_check,
 		.run = verb_create,

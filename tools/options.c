@@ -129,8 +129,8 @@ static const char *set_version(struct tool_options *options, const char *value)
 }
 
 static const struct row rows[] = {
-	{ "base", "FILE[:FORMAT]", " create ", "read unwritten sectors from FILE, which never changes",
-	  set_base },
+	{ "base", "FILE[:FORMAT]", " create ",
+	  "read unwritten sectors from FILE, which never changes", set_base },
 	{ "base-sha256", NULL, " create ", "check all of FILE at each open, however large it is",
 	  set_base_sha256 },
 	{ "size", "N", " create ", "of the disk, in bytes or with K, M, G, T; default: the base's",
@@ -219,18 +219,19 @@ static void fill_getopt(struct option getopt_rows[ARRAY_LEN(rows) + 1])
 }
 
 /* getopt_long() has said ':' or '?'. */
-static int refuse_option(int said, const char *word, struct problem *problem)
+static int refuse_option(const struct verb *verb, int said, const char *word,
+			 struct problem *problem)
 {
 	if (said == ':')
-		tool_usage_problem(problem, NULL, "--%s wants %s", rows[optopt - FIRST_VALUE].name,
+		tool_usage_problem(problem, verb, "--%s wants %s", rows[optopt - FIRST_VALUE].name,
 				   rows[optopt - FIRST_VALUE].value);
 	else if (optopt >= FIRST_VALUE)
-		tool_usage_problem(problem, NULL, "--%s takes no value",
+		tool_usage_problem(problem, verb, "--%s takes no value",
 				   rows[optopt - FIRST_VALUE].name);
 	else if (optopt)
-		tool_usage_problem(problem, NULL, "unknown option -%c", optopt);
+		tool_usage_problem(problem, verb, "unknown option -%c", optopt);
 	else
-		tool_usage_problem(problem, NULL, "unknown or ambiguous option %s", word);
+		tool_usage_problem(problem, verb, "unknown or ambiguous option %s", word);
 	return -EINVAL;
 }
 
@@ -239,19 +240,20 @@ static int parse_options(struct tool_options *options, int argc, char **argv, ui
 			 struct problem *problem)
 {
 	struct option getopt_rows[ARRAY_LEN(rows) + 1];
+	const struct verb *verb = options->verb;
 	int said;
 
 	fill_getopt(getopt_rows);
-	opterr = 0;
 	while ((said = getopt_long(argc, argv, ":", getopt_rows, NULL)) != -1) {
-		const struct row *row = &rows[said - FIRST_VALUE];
+		const struct row *row;
 		const char *wrong;
 
 		if (said < FIRST_VALUE)
-			return refuse_option(said, argv[optind - 1], problem);
+			return refuse_option(verb, said, argv[optind - 1], problem);
+		row = &rows[said - FIRST_VALUE];
 		wrong = row->set(options, optarg);
 		if (wrong) {
-			tool_usage_problem(problem, NULL, "--%s %s: %s", row->name, optarg, wrong);
+			tool_usage_problem(problem, verb, "--%s %s: %s", row->name, optarg, wrong);
 			return -EINVAL;
 		}
 		*ret_given |= (uint32_t)1 << (said - FIRST_VALUE);
@@ -268,20 +270,44 @@ static const struct verb *find_verb(const char *name)
 	return NULL;
 }
 
-static int parse_verb(struct tool_options *options, char **words, struct problem *problem)
+/*
+ * The first word that is neither an option nor an option's value, or NULL. What
+ * is wrong with the options shows later, when the verb can be named beside it.
+ * @words: argv; put in another order.
+ */
+static const char *first_operand(int argc, char **words)
 {
-	if (!*words && (options->help || options->version))
+	struct option getopt_rows[ARRAY_LEN(rows) + 1];
+	const char *operand;
+
+	fill_getopt(getopt_rows);
+	opterr = 0;
+	while (getopt_long(argc, words, ":", getopt_rows, NULL) != -1)
+		;
+	operand = words[optind];
+	optind = 0; /* glibc: the next call begins anew */
+	return operand;
+}
+
+static int parse_verb(struct tool_options *options, int argc, char *const *argv,
+		      struct problem *problem)
+{
+	/* Of a copy: "create --size" in another order would read "--size create". */
+	char **words = calloc((size_t)argc + 1, sizeof(*words));
+	const char *name;
+
+	if (!words) {
+		tool_usage_problem(problem, NULL, "no memory");
+		return -EINVAL;
+	}
+	memcpy(words, argv, (size_t)argc * sizeof(*words));
+	name = first_operand(argc, words);
+	free(words);
+	options->verb = name ? find_verb(name) : NULL;
+	if (!name || options->verb)
 		return 0;
-	if (!*words) {
-		tool_usage_problem(problem, NULL, "no verb given");
-		return -EINVAL;
-	}
-	options->verb = find_verb(*words);
-	if (!options->verb) {
-		tool_usage_problem(problem, NULL, "unknown verb %s", *words);
-		return -EINVAL;
-	}
-	return 0;
+	tool_usage_problem(problem, NULL, "unknown verb %s", name);
+	return -EINVAL;
 }
 
 /* @given: as parse_options() left it. */
@@ -317,11 +343,15 @@ int tool_options_parse(struct tool_options *options, int argc, char **argv, stru
 	int r;
 
 	*options = (struct tool_options){ .encryption = true };
-	r = parse_options(options, argc, argv, &given, problem);
+	r = parse_verb(options, argc, argv, problem);
 	if (r == 0)
-		r = parse_verb(options, argv + optind, problem);
+		r = parse_options(options, argc, argv, &given, problem);
 	if (r < 0 || options->help || options->version)
 		return r;
+	if (!options->verb) {
+		tool_usage_problem(problem, NULL, "no verb given");
+		return -EINVAL;
+	}
 	r = check_given(options, given, problem);
 	return r == 0 ? parse_image(options, argv + optind + 1, problem) : r;
 }

@@ -30,14 +30,14 @@ struct tool_options {
 	bool version;
 	bool json;
 	bool base_sha256;
-	bool encryption;			/* default: on */
+	bool encryption; /* default: on */
 	bool has_base;
 	char base_path[PATH_BYTES_MAX];
 	enum base_format base_format;
-	uint64_t size_bytes;			/* 0: not given */
-	unsigned int nr_key_sources;		/* counted beyond the one there is room for */
-	struct key_source key_source;		/* the last; its name is argv's */
-	const char *image;			/* the operand; argv's */
+	uint64_t size_bytes;	      /* 0: not given */
+	unsigned int nr_key_sources;  /* counted beyond the one there is room for */
+	struct key_source key_source; /* the last; its name is argv's */
+	const char *image;	      /* the operand; argv's */
 };
 
 /* A row of the table in main.c; a new verb is a new row. */

@@ -40,6 +40,17 @@ static inline void bitset_add_range(uint64_t *set, uint32_t first, uint32_t end)
 	}
 }
 
+static inline void bitset_remove_range(uint64_t *set, uint32_t first, uint32_t end)
+{
+	while (first < end) {
+		uint32_t word = first / 64;
+		uint32_t stop = end < (word + 1) * 64 ? end : (word + 1) * 64;
+
+		set[word] &= ~bitset_mask(first % 64, stop - word * 64);
+		first = stop;
+	}
+}
+
 static inline bool bitset_is_empty(const uint64_t *set, uint32_t nr_words)
 {
 	for (uint32_t i = 0; i < nr_words; i++)

@@ -16,9 +16,8 @@
 #include "map/entries.h"
 
 static const char *const state_names[REPORT_STATES] = {
-	[REPORT_BASE] = "base",		[REPORT_ZERO] = "zero",
-	[REPORT_PLAIN] = "plain",	[REPORT_SEALED] = "sealed",
-	[REPORT_DAMAGED] = "damaged",
+	[REPORT_BASE] = "base",	    [REPORT_ZERO] = "zero",	  [REPORT_PLAIN] = "plain",
+	[REPORT_SEALED] = "sealed", [REPORT_DAMAGED] = "damaged",
 };
 
 struct run {

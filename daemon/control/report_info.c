@@ -26,8 +26,8 @@ static int count_extent(void *arg, uint64_t first_sector, uint64_t nr_sectors,
 	counts->sectors[state] += nr_sectors;
 	/* Damage always covers whole map blocks. */
 	if (state == REPORT_DAMAGED)
-		counts->damaged_blocks += last_sector / SEAL_BLOCK_SECTORS -
-					  first_sector / SEAL_BLOCK_SECTORS + 1;
+		counts->damaged_blocks +=
+			last_sector / SEAL_BLOCK_SECTORS - first_sector / SEAL_BLOCK_SECTORS + 1;
 	return 0;
 }
 
@@ -149,8 +149,8 @@ static json_t *base_json(const struct image *image, const char *base_problem)
 			 base_format_name(base->format), "file_bytes", number(base->file_bytes),
 			 "disk_bytes", number(base->disk_bytes), "vhd_uuid",
 			 is_vhd ? uuid_text(base->vhd_uuid) : json_null(), "digest_kind",
-			 digest_kind_text(base->digest_kind), "found", !base_problem,
-			 "problem", base_problem ? text(base_problem) : json_null());
+			 digest_kind_text(base->digest_kind), "found", !base_problem, "problem",
+			 base_problem ? text(base_problem) : json_null());
 }
 
 static json_t *plane_json(const struct image *image, unsigned int i)

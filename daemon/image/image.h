@@ -36,6 +36,7 @@ struct image {
 
 	/* As on disk. */
 	struct seal_superblock super;
+	unsigned int super_copy;	/* the one that counts: written last */
 	struct seal_keyring keyring;
 	struct seal_names names;
 	unsigned int nr_bad_copies;	/* of the above, with a good twin */
@@ -70,8 +71,7 @@ struct image_session {
 
 /*
  * @store: open and locked; the image owns it from here, also on failure.
- * @writable: it will be served: what a dead daemon left in the cache is brought
- * to the disk first. @path is copied. *ret_image: image_free() it.
+ * @writable: it will be served. @path is copied. *ret_image: image_free() it.
  */
 int MUST_CHECK image_load(struct store *store, const char *path, struct ring *ring, bool writable,
 			  struct image **ret_image, struct problem *problem);
@@ -113,6 +113,13 @@ int MUST_CHECK image_read_block(struct image *image, struct ring *ring, struct m
 
 /* Inside image/: */
 
+/*
+ * After an unclean close, before anything is believed: bring to the disk what a
+ * dead daemon left in the cache, and read again what the medium holds.
+ * Returns 0, -EUCLEAN, or what fdatasync said: the image must then not be used.
+ */
+int MUST_CHECK image_settle_cache(struct image *image, struct problem *problem);
+
 /* Blocking I/O on the image through its ring. 0 or a negative errno. */
 int MUST_CHECK image_pread(struct image *image, uint64_t offset_bytes, void *bytes, uint32_t nr);
 int MUST_CHECK image_pwrite(struct image *image, uint64_t offset_bytes, const void *bytes,
@@ -121,7 +128,8 @@ int MUST_CHECK image_sync(struct image *image);
 
 /*
  * Set generation, MAC and CRC of image->super and write both copies, one after
- * the other: at any moment one of them is whole and true.
+ * the other, the one that counts last: it may be the only whole one, and at any
+ * moment one of them is whole and true.
  */
 int MUST_CHECK image_write_super(struct image *image);
 

@@ -53,8 +53,9 @@ int image_write_super(struct image *image)
 
 	image->super.generation = le64_of(le64_get(image->super.generation) + 1);
 	r = superblock_finish(&image->super, &image->lane.mac);
-	for (int i = 0; i < 2 && r == 0; i++) {
-		r = image_pwrite(image, places[i], &image->super, sizeof(image->super));
+	for (unsigned int i = 0; i < 2 && r == 0; i++) {
+		r = image_pwrite(image, places[image->super_copy ^ 1u ^ i], &image->super,
+				 sizeof(image->super));
 		if (r == 0)
 			r = image_sync(image);
 	}

@@ -31,14 +31,18 @@ static enum superblock_verdict judge_supers(struct seal_superblock copies[2],
 {
 	enum superblock_verdict verdicts[2] = { superblock_check(&copies[0]),
 						superblock_check(&copies[1]) };
-	bool good[2] = { verdicts[0] == SUPERBLOCK_GOOD, verdicts[1] == SUPERBLOCK_GOOD };
+	/* Only a torn copy gives way to the other one: a strange one is not passed over. */
+	bool whole[2];
 
-	if (!good[0] && !good[1])
+	for (int i = 0; i < 2; i++)
+		whole[i] = verdicts[i] != SUPERBLOCK_NO_MAGIC && verdicts[i] != SUPERBLOCK_BAD_CRC;
+
+	if (!whole[0] && !whole[1])
 		return verdicts[0] > verdicts[1] ? verdicts[0] : verdicts[1];
-	*ret_nr_bad = !good[0] + !good[1];
-	*ret_best = !good[0] || (good[1] && le64_get(copies[1].generation) >
-						    le64_get(copies[0].generation));
-	return SUPERBLOCK_GOOD;
+	*ret_nr_bad = !whole[0] + !whole[1];
+	*ret_best = !whole[0] || (whole[1] && le64_get(copies[1].generation) >
+						      le64_get(copies[0].generation));
+	return verdicts[*ret_best];
 }
 
 static int load_super(struct image *image, struct problem *problem)
@@ -60,26 +64,12 @@ static int load_super(struct image *image, struct problem *problem)
 	if (verdict != SUPERBLOCK_GOOD)
 		return refused(problem, image, superblock_verdict_text(verdict));
 	image->super = copies[best];
+	image->super_copy = best;
 	image->nr_bad_copies = nr_bad;
 	if (image->writable && le64_get(image->super.feature_ro_compat) != 0)
 		return refused(problem, image,
 			       "made by a newer sealblk: this one may read but not serve it");
 	return 0;
-}
-
-/*
- * A dead daemon may have left pages in the cache that are not on the disk, or
- * after a failed fsync will never be: only what the medium holds may be trusted.
- */
-static int settle_cache(struct image *image, struct problem *problem)
-{
-	int r = image_sync(image);
-
-	if (r == 0)
-		r = store_drop_cache(&image->store);
-	if (r < 0)
-		problem_set(problem, "image", image->path, "cannot be synced: %s", strerror(-r));
-	return r;
 }
 
 static int load_keyring(struct image *image, struct problem *problem)
@@ -212,11 +202,6 @@ static int load(struct image *image, struct problem *problem)
 {
 	int r = load_super(image, problem);
 
-	if (r == 0 && image->writable && image->super.open_state == SEAL_UNCLEAN) {
-		r = settle_cache(image, problem);
-		if (r == 0)
-			r = load_super(image, problem);
-	}
 	if (r == 0)
 		r = load_keyring(image, problem);
 	if (r == 0)
@@ -280,6 +265,18 @@ struct image *image_free(struct image *image)
 	return NULL;
 }
 
+/* The bitmap again, its MACs checked now. */
+static int reload_bitmap(struct image *image, struct problem *problem)
+{
+	struct map *map = &image->disk.map;
+
+	for (uint64_t i = 0; i < (map->nr_blocks + 63) / 64; i++) {
+		atomic_store(&map->written[i], 0);
+		map->reserved[i] = 0;
+	}
+	return load_bitmap(image, &image->lane.mac, problem);
+}
+
 static int check_macs(struct image *image, struct problem *problem)
 {
 	const uint8_t *mac_key =
@@ -298,9 +295,34 @@ static int check_macs(struct image *image, struct problem *problem)
 	if (names_check_mac(&image->names, &image->lane.mac) < 0)
 		return refused(problem, image,
 			       "its name/value area has been tampered with (wrong MAC)");
-	for (uint64_t i = 0; i < (image->disk.map.nr_blocks + 63) / 64; i++)
-		atomic_store(&image->disk.map.written[i], 0);
-	return load_bitmap(image, &image->lane.mac, problem);
+	if (image->super.revoked) {
+		problem_set(problem, "image", image->path, "its keys are revoked");
+		return -EKEYREJECTED;
+	}
+	return reload_bitmap(image, problem);
+}
+
+/*
+ * Pages in the cache that a failed fsync left behind look clean but are not on
+ * the disk: only what the medium holds may be believed.
+ */
+int image_settle_cache(struct image *image, struct problem *problem)
+{
+	struct seal_superblock before = image->super;
+	unsigned int nr_bad_copies = image->nr_bad_copies;
+	int r = image_sync(image);
+
+	if (r == 0)
+		r = store_drop_cache(&image->store);
+	if (r < 0) {
+		problem_set(problem, "image", image->path, "cannot be synced: %s", strerror(-r));
+		return r;
+	}
+	r = load_super(image, problem);
+	image->nr_bad_copies = nr_bad_copies;
+	if (r == 0 && memcmp(&before, &image->super, sizeof(before)) != 0)
+		return refused(problem, image, "its superblock on the disk is not what was read");
+	return r == 0 ? reload_bitmap(image, problem) : r;
 }
 
 int image_unlock(struct image *image, const struct key_secret *const *secrets,

@@ -90,7 +90,11 @@ static void merge_record(void *arg, uint64_t first_sector, uint32_t nr_sectors, 
 		first_sector = map_block_first(index) + end;
 		if (head_kind(atomic_load(&map->heads[index])) == HEAD_DAMAGED)
 			continue;
-		if (map->nr_dirty_free == 0 && image_settle(merge->image) < 0) {
+		/*
+		 * The daemon had all these blocks dirty at once, so there is room. A
+		 * round in the middle would punch what a later record names again.
+		 */
+		if (!dirty_find(map, index) && map->nr_dirty_free == 0) {
 			merge->error = -EIO;
 			return;
 		}

@@ -152,25 +152,57 @@ int runtime_init(struct runtime *runtime, bool make, struct problem *problem)
 	return 0;
 }
 
-int runtime_lock(struct runtime *runtime, const uint8_t uuid[SEAL_UUID_BYTES], int *ret_fd)
+/* Is @fd still the file at @path? Its last holder may have removed it meanwhile. */
+static bool is_file_at(int fd, const char *path)
+{
+	struct stat mine, there;
+
+	return fstat(fd, &mine) == 0 && stat(path, &there) == 0 && mine.st_ino == there.st_ino &&
+	       mine.st_dev == there.st_dev;
+}
+
+/* Returns -ESTALE when the file was removed before it could be locked. */
+static int lock_file(const char *path, int *ret_fd)
 {
 	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	int r = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (fcntl(fd, F_OFD_SETLK, &lock) < 0)
+		r = errno == EAGAIN || errno == EACCES ? -EBUSY : -errno;
+	else if (!is_file_at(fd, path))
+		r = -ESTALE;
+	if (r < 0)
+		close(fd);
+	else
+		*ret_fd = fd;
+	return r;
+}
+
+int runtime_lock(struct runtime *runtime, const uint8_t uuid[SEAL_UUID_BYTES], int *ret_fd)
+{
 	char path[PATH_BYTES_MAX];
 	int r = path_of(runtime, uuid, ".lock", path, sizeof(path));
-	int fd;
 
 	if (r < 0)
 		return r;
-	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	do {
+		r = lock_file(path, ret_fd);
+	} while (r == -ESTALE);
+	return r;
+}
+
+void runtime_unlock(struct runtime *runtime, const uint8_t uuid[SEAL_UUID_BYTES], int fd)
+{
+	char path[PATH_BYTES_MAX];
+
 	if (fd < 0)
-		return -errno;
-	if (fcntl(fd, F_OFD_SETLK, &lock) < 0) {
-		r = errno == EAGAIN || errno == EACCES ? -EBUSY : -errno;
-		close(fd);
-		return r;
-	}
-	*ret_fd = fd;
-	return 0;
+		return;
+	if (path_of(runtime, uuid, ".lock", path, sizeof(path)) == 0)
+		unlink(path);
+	close(fd);
 }
 
 int runtime_socket_path(const struct runtime *runtime, const uint8_t uuid[SEAL_UUID_BYTES],

@@ -23,11 +23,14 @@ struct runtime {
 int MUST_CHECK runtime_init(struct runtime *runtime, bool make, struct problem *problem);
 
 /*
- * Take the lock of image @uuid: held until *ret_fd is closed.
+ * Take the lock of image @uuid, until runtime_unlock() or the process ends.
  * Returns 0, -EBUSY: a live daemon serves an image of that UUID; or an errno.
  */
 int MUST_CHECK runtime_lock(struct runtime *runtime, const uint8_t uuid[SEAL_UUID_BYTES],
 			    int *ret_fd);
+
+/* Give it back, and remove its file. @fd: -1 is accepted. */
+void runtime_unlock(struct runtime *runtime, const uint8_t uuid[SEAL_UUID_BYTES], int fd);
 
 /* Path of the control socket of image @uuid. Returns 0 or -ENAMETOOLONG. */
 int MUST_CHECK runtime_socket_path(const struct runtime *runtime,

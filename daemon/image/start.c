@@ -154,13 +154,18 @@ static int recover(struct image *image, const struct image_session *session,
 
 	if (r < 0)
 		return r;
-	r = bump_open_seq(image, problem);
+	r = image_settle_cache(image, problem);
+	if (r == 0)
+		r = bump_open_seq(image, problem);
 	if (r == 0 && image_write_super(image) < 0) {
 		problem_set(problem, "image", image->path, "cannot write its superblock");
 		r = -EIO;
 	}
 	if (r == 0)
 		r = image_recover(image, dirty.header ? &dirty : NULL, problem);
+	/* A second try would find the fsync that failed successful (invariant 7). */
+	if (r < 0)
+		dirty_file_void(&dirty);
 	image->dirty_store->ops->release(image->dirty_store, memory);
 	return r;
 }
@@ -202,8 +207,8 @@ static int begin_session(struct image *image, const struct image_session *sessio
 	memcpy(image->super.open_nonce, nonce, sizeof(nonce));
 	memcpy(image->super.boot_id, session->boot_id, SEAL_UUID_BYTES);
 	image->super.open_state = SEAL_UNCLEAN;
+	/* On failure both dirty files stay: either superblock may be the one that counts. */
 	if (image_write_super(image) < 0) {
-		image->dirty_store->ops->remove(image->dirty_store, image->super.uuid, nonce);
 		problem_set(problem, "image", image->path, "cannot write its superblock");
 		return -EIO;
 	}
@@ -267,6 +272,13 @@ int image_stop(struct image *image, struct problem *problem)
 	r = image_settle(image);
 	if (r == 0)
 		r = equalise_all(image);
+	if (r == 0 && image->disk.map.punch_failed) {
+		/* The next open sweeps again; until then it is not all encrypted (invariant 11). */
+		problem_set(problem, "image", image->path,
+			    "all writes are safe, but superseded data could not be punched out; "
+			    "left marked unclean");
+		return -EIO;
+	}
 	if (r == 0) {
 		image->super.open_state = SEAL_CLEAN;
 		r = image_write_super(image);

@@ -21,16 +21,26 @@ static void make_mixed(struct map *map, uint64_t index)
 		entries_set(map_entries(map, index), 0, SEAL_BLOCK_SECTORS, entry);
 }
 
+static struct dirty_block *take_free(struct map *map)
+{
+	struct dirty_block *dirty = map->dirty_free;
+
+	assert(map->nr_dirty_free > 0);
+	if (dirty)
+		map->dirty_free = dirty->next;
+	else
+		dirty = &map->dirty_pool[map->nr_dirty_begun++];
+	map->nr_dirty_free--;
+	return dirty;
+}
+
 struct dirty_block *dirty_get(struct map *map, uint64_t index)
 {
 	struct dirty_block *dirty = dirty_find(map, index);
 
 	if (dirty)
 		return dirty;
-	dirty = map->dirty_free;
-	assert(dirty);
-	map->dirty_free = dirty->next;
-	map->nr_dirty_free--;
+	dirty = take_free(map);
 
 	make_mixed(map, index);
 	dirty->index = index;
@@ -80,6 +90,11 @@ void dirty_release_if_settled(struct map *map, struct dirty_block *dirty)
 void dirty_touch(struct map *map, struct dirty_block *dirty, uint32_t first, uint32_t end)
 {
 	bitset_add_range(dirty->touched, first, end);
+	/*
+	 * A sweep under way has not waited for those who see what changes here: a
+	 * sector written and zeroed again may be read in the place it left last.
+	 */
+	bitset_remove_range(dirty->sweeping, first, end);
 	if (atomic_load(&map->dirty_since_ms) == 0)
 		atomic_store(&map->dirty_since_ms, atomic_load(&map->now_ms) + 1);
 }

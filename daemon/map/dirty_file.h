@@ -41,7 +41,7 @@ struct dirty_header {
 	uint8_t boot_id[SEAL_UUID_BYTES];
 	le64 image_inode;
 	le64 mac_key_id;
-	uint8_t mac[SEAL_MAC_BYTES];	/* of all above, with this field as zeros */
+	uint8_t mac[SEAL_MAC_BYTES];	/* of all above */
 
 	/* Below: changed while in use, not under the MAC. */
 	_Atomic uint64_t area_seq[2];	/* 0: the area is empty; whole stores: never torn */

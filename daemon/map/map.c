@@ -44,10 +44,6 @@ int map_init(struct map *map, uint8_t current)
 	r = allocate(map);
 	if (r < 0)
 		return r;
-	for (uint32_t i = 0; i < DIRTY_BLOCKS_MAX; i++) {
-		map->dirty_pool[i].next = map->dirty_free;
-		map->dirty_free = &map->dirty_pool[i];
-	}
 	map->nr_dirty_free = DIRTY_BLOCKS_MAX;
 	pthread_mutex_init(&map->lock, NULL);
 	r = map_io_init(map);

@@ -125,9 +125,10 @@ struct map {
 	/* Below: under @lock. */
 	struct dirty_file dirty_file;
 	struct dirty_block *dirty_pool;	/* DIRTY_BLOCKS_MAX */
-	struct dirty_block *dirty_free;
+	struct dirty_block *dirty_free;	/* given back; the pool's tail was never touched */
 	struct dirty_block *dirty_list;	/* all in use */
-	uint32_t nr_dirty_free;
+	uint32_t nr_dirty_free;		/* both kinds */
+	uint32_t nr_dirty_begun;	/* of the pool, ever used: the rest costs no memory */
 	struct map_io *io_free;		/* loads and reservations */
 	struct map_io *io_pool;
 	struct waiter_line io_waiters;	/* for a load or a reservation to end */

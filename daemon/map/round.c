@@ -22,7 +22,8 @@
 struct block_write {
 	struct ring_op op;
 	struct map *map;
-	struct dirty_block *dirty;
+	struct dirty_block *dirty;	/* NULL: not in use */
+	unsigned int slot;		/* written: the one that does not count */
 };
 
 struct map_round {
@@ -234,9 +235,15 @@ static void blocks_synced(struct ring_op *op, int result)
 }
 
 /* The slot that does not count, of a block to be written now. */
-static unsigned int slot_to_write(const struct map *map, uint64_t index)
+static unsigned int slot_to_write(struct map *map, uint64_t index)
 {
-	return map_is_written(map, index) ? !bitset_has(map->slots, index) : 0;
+	unsigned int slot = 0;
+
+	pthread_mutex_lock(&map->lock);
+	if (map_is_written(map, index))
+		slot = !bitset_has(map->slots, index);
+	pthread_mutex_unlock(&map->lock);
+	return slot;
 }
 
 static void block_written(struct ring_op *op, int result);
@@ -260,11 +267,12 @@ static void write_more_blocks(struct map_round *round)
 			break;
 		}
 		write->dirty = dirty;
+		write->slot = slot_to_write(map, dirty->index);
 		write->op = (struct ring_op){
 			.kind = RING_WRITE,
 			.fd = map->config.fd,
 			.offset_bytes = map_pair_offset(map, dirty->index) +
-					slot_to_write(map, dirty->index) * SEAL_BLOCK_BYTES,
+					write->slot * SEAL_BLOCK_BYTES,
 			.data = (uint8_t *)&dirty->frozen,
 			.bytes = sizeof(dirty->frozen),
 			.done = block_written,
@@ -293,7 +301,7 @@ static void block_written(struct ring_op *op, int result)
 		round->next_block = round->nr_frozen;
 	}
 	pthread_mutex_lock(&map->lock);
-	if (slot_to_write(map, index))
+	if (write->slot)
 		bitset_add(map->slots, index);
 	else
 		bitset_remove(map->slots, index);

@@ -356,7 +356,7 @@ static uint32_t author(const struct sim_cut *cut, uint64_t index, const struct s
 /* What the kept writes did is pending again, in pieces as large as survived. */
 static struct sim *take_kill(const struct sim_cut *cut, uint64_t index)
 {
-	struct sim *after = sim_clone(cut->sim, cut->plan.seed);
+	struct sim *after = sim_copy_files(cut->sim, cut->plan.seed);
 	uint32_t next;
 
 	for (uint32_t i = 0; i < cut->nr_slots; i = next) {

@@ -356,7 +356,8 @@ static void deliver(struct sim *sim, struct flight *place)
 static struct flight *pick_flight(struct sim_ring *ring)
 {
 	struct sim *sim = ring->sim;
-	uint32_t chosen = sim_choose(sim, ring->ring.nr_in_flight);
+	const uint32_t nr = ring->ring.nr_in_flight;
+	uint32_t chosen = sim->newest_first ? nr - 1 : sim_choose(sim, nr);
 
 	for (uint32_t i = 0; i < sim->nr_flights; i++)
 		if (sim->flights[i].ring == ring && chosen-- == 0)

@@ -120,9 +120,14 @@ int sim_file(struct sim *sim, uint64_t bytes)
 
 struct sim *sim_clone(const struct sim *sim, uint64_t seed)
 {
+	sim_require(sim->nr_flights == 0 || sim->crashed, "a clone while operations are in flight");
+	return sim_copy_files(sim, seed);
+}
+
+struct sim *sim_copy_files(const struct sim *sim, uint64_t seed)
+{
 	struct sim *clone = sim_new(seed);
 
-	sim_require(sim->nr_flights == 0 || sim->crashed, "a clone while operations are in flight");
 	for (uint32_t i = 0; i < sim->nr_files; i++) {
 		const struct sim_file *from = &sim->files[i];
 		struct sim_file *to = &clone->files[i];
@@ -247,6 +252,11 @@ bool sim_choices_next(struct sim_choices *choices)
 		choices->nr--;
 	}
 	return false;
+}
+
+void sim_newest_first(struct sim *sim, bool newest_first)
+{
+	sim->newest_first = newest_first;
 }
 
 void sim_split_completions(struct sim *sim, bool split)

@@ -107,6 +107,12 @@ bool sim_choices_next(struct sim_choices *choices);
 uint32_t sim_choose(struct sim *sim, uint32_t possibilities);
 
 /*
+ * Deliver the operation that was submitted last, instead of choosing: one that
+ * was submitted early stays in flight for as long as there are others.
+ */
+void sim_newest_first(struct sim *sim, bool newest_first);
+
+/*
  * Let operations take effect some time before their completion is delivered,
  * so that completions need not be delivered in the order of effects. Doubles
  * the choices; otherwise an operation takes effect when it is delivered.

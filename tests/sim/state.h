@@ -73,6 +73,7 @@ struct sim {
 	uint64_t random; /* state of the generator */
 	struct sim_choices *choices;
 	bool split;
+	bool newest_first;
 	FILE *trace;
 
 	uint64_t clock;	  /* orders submissions and deliveries */
@@ -143,6 +144,9 @@ void payload_put(struct payload *payload);
 struct payload *payload_get(struct payload *payload);
 
 /* ---- sim.c ---- */
+
+/* sim_clone() at any time: what is in flight is left behind. */
+struct sim *sim_copy_files(const struct sim *sim, uint64_t seed);
 
 /* The file that @fd names; ends the process when there is none. */
 uint32_t sim_file_of(const struct sim *sim, int fd);

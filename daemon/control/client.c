@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One conversation over the control socket:
+ *
+ * is_allowed -> receive_request -> answer_VERB -> out_flush
+ *
+ * Every wait is a poll() that control_stop() can end.
+ */
+#include "control/client.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "control/report.h"
+#include "control/server.h"
+
+enum { OUT_LINE_BYTES = 256 }; /* the longest line of a map */
+
+/* ---- talking to the client ---- */
+
+/* Until the client is ready for @events. 0, -ECANCELED: stopping; -ETIMEDOUT, or an errno. */
+static int wait_client(struct control_client *client, short events)
+{
+	struct pollfd fds[2] = {
+		{ .fd = client->fd, .events = events },
+		{ .fd = client->stop_fd, .events = POLLIN },
+	};
+	int r;
+
+	do
+		r = poll(fds, 2, CONTROL_WAIT_MS);
+	while (r < 0 && errno == EINTR);
+	if (r < 0)
+		return -errno;
+	if (fds[1].revents)
+		return -ECANCELED;
+	return r == 0 ? -ETIMEDOUT : 0;
+}
+
+static int out_flush(struct control_client *client)
+{
+	size_t sent = 0;
+
+	while (sent < client->nr_out) {
+		ssize_t n = send(client->fd, client->out + sent, client->nr_out - sent,
+				 MSG_NOSIGNAL | MSG_DONTWAIT);
+		int r = 0;
+
+		if (n >= 0)
+			sent += (size_t)n;
+		else if (errno == EAGAIN)
+			r = wait_client(client, POLLOUT);
+		else if (errno != EINTR)
+			r = -errno;
+		if (r < 0)
+			return r;
+	}
+	client->nr_out = 0;
+	return 0;
+}
+
+static int out_bytes(struct control_client *client, const char *bytes, size_t nr_bytes)
+{
+	while (nr_bytes > 0) {
+		size_t room = sizeof(client->out) - client->nr_out;
+		size_t part = nr_bytes < room ? nr_bytes : room;
+		int r = 0;
+
+		memcpy(client->out + client->nr_out, bytes, part);
+		client->nr_out += part;
+		bytes += part;
+		nr_bytes -= part;
+		if (client->nr_out == sizeof(client->out))
+			r = out_flush(client);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+PRINTF_LIKE(2, 3) static int out_line(struct control_client *client, const char *fmt, ...)
+{
+	char line[OUT_LINE_BYTES];
+	va_list args;
+	int n;
+
+	va_start(args, fmt);
+	n = vsnprintf(line, sizeof(line), fmt, args);
+	va_end(args);
+	return n < 0 || (size_t)n >= sizeof(line) ? -EINVAL : out_bytes(client, line, (size_t)n);
+}
+
+/* ---- answers ---- */
+
+static int write_json(const char *bytes, size_t nr_bytes, void *client)
+{
+	return out_bytes(client, bytes, nr_bytes);
+}
+
+static int answer_info(struct control_client *client, const struct report *report)
+{
+	json_t *info;
+	int r = report_info_json(report, NULL, &info);
+
+	if (r < 0)
+		return r;
+	r = json_dump_callback(info, write_json, client, JSON_COMPACT) < 0 ? -EIO : 0;
+	json_decref(info);
+	return r == 0 ? out_line(client, "\n") : r;
+}
+
+static int answer_extent(void *arg, uint64_t first_sector, uint64_t nr_sectors,
+			 enum report_state state)
+{
+	return out_line(arg,
+			"{\"offset_bytes\":%" PRIu64 ",\"length_bytes\":%" PRIu64
+			",\"state\":\"%s\"}\n",
+			sectors_to_bytes(first_sector), sectors_to_bytes(nr_sectors),
+			report_state_name(state));
+}
+
+static int answer_map(struct control_client *client, const struct report *report)
+{
+	int r = report_walk(report, answer_extent, client);
+
+	return r == 0 ? out_line(client, "{\"end\":true}\n") : r;
+}
+
+static const struct {
+	const char *verb;
+	int (*answer)(struct control_client *client, const struct report *report);
+} verbs[] = {
+	{ "info", answer_info },
+	{ "map", answer_map },
+};
+
+static int answer(struct control_client *client, struct image *image, const char *verb)
+{
+	struct report report = {
+		.image = image,
+		.ring = client->ring,
+		.live = true,
+		.stop = client->stop,
+	};
+
+	for (size_t i = 0; verb && i < ARRAY_LEN(verbs); i++)
+		if (strcmp(verb, verbs[i].verb) == 0)
+			return verbs[i].answer(client, &report);
+	return -EBADRQC;
+}
+
+/* ---- one client ---- */
+
+static bool is_allowed(int fd)
+{
+	struct ucred peer;
+	socklen_t bytes = sizeof(peer);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &bytes) < 0)
+		return false;
+	return peer.uid == 0 || peer.uid == geteuid();
+}
+
+/* Reads up to the newline. Returns the bytes before it; -EMSGSIZE: too many; -EPIPE: none came. */
+static int receive_line(struct control_client *client, char line[CONTROL_REQUEST_BYTES_MAX])
+{
+	size_t nr = 0;
+
+	while (nr < CONTROL_REQUEST_BYTES_MAX) {
+		int r = wait_client(client, POLLIN);
+		const char *newline;
+		ssize_t n;
+
+		if (r < 0)
+			return r;
+		n = recv(client->fd, line + nr, CONTROL_REQUEST_BYTES_MAX - nr, MSG_DONTWAIT);
+		if (n < 0 && (errno == EAGAIN || errno == EINTR))
+			continue;
+		if (n <= 0)
+			return n < 0 ? -errno : -EPIPE;
+		newline = memchr(line + nr, '\n', (size_t)n);
+		if (newline)
+			return (int)(newline - line);
+		nr += (size_t)n;
+	}
+	return -EMSGSIZE;
+}
+
+static int receive_request(struct control_client *client, json_t **ret_request)
+{
+	char line[CONTROL_REQUEST_BYTES_MAX];
+	int nr = receive_line(client, line);
+	json_t *request;
+
+	if (nr < 0)
+		return nr;
+	request = json_loadb(line, (size_t)nr, JSON_REJECT_DUPLICATES, NULL);
+	if (!request)
+		return -EBADMSG;
+	*ret_request = request;
+	return 0;
+}
+
+static const char *error_text(int error)
+{
+	switch (error) {
+	case -EBADRQC:
+		return "this daemon does not know the request";
+	case -EBADMSG:
+		return "the request is not JSON";
+	case -EMSGSIZE:
+		return "the request is too long";
+	case -EPERM:
+		return "only the daemon's user and root may ask";
+	default:
+		return strerror(-error);
+	}
+}
+
+void control_client_serve(struct control_client *client, struct image *image)
+{
+	json_t *request = NULL;
+	int r = is_allowed(client->fd) ? 0 : -EPERM;
+
+	client->nr_out = 0;
+	if (r == 0)
+		r = receive_request(client, &request);
+	if (r == 0)
+		r = answer(client, image, json_string_value(json_object_get(request, "verb")));
+	json_decref(request);
+	/* To a client that is gone or slow there is nothing to say. */
+	if (r < 0 && r != -ECANCELED && r != -ETIMEDOUT && r != -EPIPE && r != -ECONNRESET)
+		r = out_line(client, "{\"error\":\"%s\"}\n", error_text(r));
+	if (r == 0)
+		r = out_flush(client);
+	if (r < 0)
+		log_line(LOG_LEVEL_DEBUG, "control: image %s: client cut off: %s", image->path,
+			 strerror(-r));
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+/* Inside control/: one conversation over the control socket, as server.h tells it. */
+#ifndef CONTROL_CLIENT_H
+#define CONTROL_CLIENT_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "image/image.h"
+#include "ring/ring.h"
+
+enum { CONTROL_OUT_BYTES = 16 << 10 }; /* gathered into one send */
+
+struct control_client {
+	int fd;			  /* the client's; blocking or not */
+	int stop_fd;		  /* readable: end at once */
+	const _Atomic bool *stop; /* set before @stop_fd is readable: ends walks */
+	struct ring *ring;	  /* of the calling thread */
+	size_t nr_out;
+	char out[CONTROL_OUT_BYTES];
+};
+
+/*
+ * Hear one request about @image and answer it. The caller closes @fd. Blocks,
+ * for CONTROL_WAIT_MS at a time on the client. Failures are the client's, and
+ * end in the debug log.
+ */
+void control_client_serve(struct control_client *client, struct image *image);
+
+#endif

@@ -1,0 +1,71 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+#
+# kill -9 of the daemon while it is busy: every acknowledged change is there
+# after the restart. SEED=N repeats a run.
+# shellcheck source-path=SCRIPTDIR/..
+. "$(dirname "$0")/../lib.sh"
+
+need_libnbd
+need qemu-img fio
+cd "$TEST_DIR"
+socket=$TEST_DIR/s
+seed=${SEED:-$(od -An -tu2 -N2 /dev/urandom | tr -d ' ')}
+echo "SEED=$seed"
+RANDOM=$seed
+client=$SRC_DIR/tests/tools/kill9_client.py
+
+make_key key
+make_base base.vhd fixed 8
+base_before=$(digest base.vhd)
+"$sealblk" create --base base.vhd --size 12M --key-file key image.seal
+
+serve() {
+	start_daemon --socket "$socket" --key-file key "$1"
+}
+
+# seconds MAX: from 0.10 to 0.09 + MAX.
+seconds() {
+	printf '0.%02d + %d\n' $((10 + RANDOM % 90)) $((RANDOM % $1)) | sed 's/0\(.*\) + \(.*\)/\2\1/'
+}
+
+# kill_while_starting IMAGE: a start that ends before it is ready, or just after.
+kill_while_starting() {
+	"$sealblkd" --socket "$socket" --key-file key "$1" >/dev/null 2>&1 </dev/null &
+	own_pid $!
+	sleep "0.0$((RANDOM % 10))"
+	kill_daemon $!
+}
+
+# ---- random requests over several connections --------------------------------------
+rounds=4
+[[ ${SEALBLK_LONG:-} ]] && rounds=100
+for ((i = 0; i < rounds; i++)); do
+	serve image.seal
+	"$client" load "$socket" state $((seed + i)) "$(seconds 3)" "$daemon_pid" base.vhd.raw
+	wait "$daemon_pid" 2>/dev/null || true
+	disown_pid "$daemon_pid"
+	((i % 2 == 0)) || kill_while_starting image.seal
+	serve image.seal
+	grep -q 'was not closed; recovered' "$daemon_log" || ((i % 2)) || fail "recovered silently"
+	"$client" check "$socket" state base.vhd.raw
+	if ((i == 0)); then stop_daemon; else kill_daemon; fi
+done
+expect_equal "$base_before" "$(digest base.vhd)" "the base's digest"
+
+# ---- fio's own bookkeeping: what it got acknowledged, it finds again ----------------
+"$sealblk" create --size 64M --key-file key fio.seal
+fio_run() {
+	fio --name=v --ioengine=nbd --uri="$(nbd_uri "$socket")" --rw=randwrite --bsrange=512-64k \
+		--bs_unaligned=0 --blockalign=512 --size=64M --iodepth=16 --verify=crc32c \
+		--randseed="$seed" --norandommap=0 "$@" >fio.log 2>&1
+}
+serve fio.seal
+fio_run --do_verify=0 --rate_iops=2000 --verify_state_save=1 --trigger-timeout=1s \
+	--trigger="kill -9 $daemon_pid" || true
+wait "$daemon_pid" 2>/dev/null || true
+disown_pid "$daemon_pid"
+[[ -e local-v-0-verify.state ]] || { cat fio.log; fail "fio kept no state"; }
+serve fio.seal
+fio_run --verify_state_load=1 --verify_only=1 || { cat fio.log; fail "fio misses its data"; }
+stop_daemon

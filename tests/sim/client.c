@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: MIT */
+/* The client of a script: see client.h. */
+#include "sim/client.h"
+
+#include <string.h>
+
+#include "sim/state.h"
+
+void client_init(struct client *client, struct world *world, struct oracle *oracle)
+{
+	memset(client, 0, sizeof(*client));
+	client->world = world;
+	client->oracle = oracle;
+	client->first_content = CONTENT_FIRST;
+}
+
+/* ---- answers -------------------------------------------------------------- */
+
+static void judge_read(struct client *client, const struct client_op *op)
+{
+	const uint64_t first = client->world->geometry->first_sector;
+
+	for (uint32_t n = op->step->first; n < (uint32_t)op->step->first + op->step->nr; n++) {
+		const uint8_t found = content_of(
+			first + n, op->data + sectors_to_bytes(n - op->step->first));
+		const uint64_t allowed = oracle_readable(client->oracle, n, op->issued_at);
+
+		if (allowed >> found & 1)
+			continue;
+		client->strange_read = true;
+		client->read_allowed = allowed;
+		client->read_found = found;
+		client->read_sector = n;
+	}
+}
+
+static void answered(struct client_op *op, int error)
+{
+	struct client *client = op->client;
+
+	op->pending = false;
+	op->error = error;
+	client->nr_answers++;
+	if (op_changes_sectors(op->step->op))
+		oracle_answer(client->oracle, &op->change, error,
+			      op->step->op == 'F' || op->step->op == 'Y');
+	else if (op->step->op == 'L' && error == 0)
+		oracle_flushed(client->oracle, op->issued_at);
+	else if (op->step->op == 'R' && error == 0)
+		judge_read(client, op);
+}
+
+static void request_done(struct request *request)
+{
+	answered(CONTAINER_OF(request, struct client_op, request), request->error);
+}
+
+/* ---- issuing -------------------------------------------------------------- */
+
+static uint64_t first_sector(const struct client_op *op)
+{
+	return op->client->world->geometry->first_sector + op->step->first;
+}
+
+static void issue_change(struct client_op *op, unsigned int i)
+{
+	const char letter = op->step->op;
+	const bool has_data = letter == 'W' || letter == 'F';
+	const uint8_t content = (uint8_t)(has_data ? op->client->first_content + i : CONTENT_ZERO);
+
+	for (uint32_t n = 0; n < op->step->nr; n++)
+		content_fill(first_sector(op) + n, content, op->data + n * SECTOR_BYTES);
+	op->change = oracle_issue(op->client->oracle, op->step->first, op->step->nr, content);
+	op->request = (struct request){
+		.lane = &op->client->world->image->lane,
+		.op = has_data ? REQ_WRITE : letter == 'T' ? REQ_TRIM : REQ_ZERO,
+		.first_sector = first_sector(op),
+		.nr_sectors = op->step->nr,
+		.fua = letter == 'F' || letter == 'Y',
+		.no_hole = letter == 'Z',
+		.data = op->data,
+		.done = request_done,
+	};
+	req_start(&op->request);
+}
+
+static void issue_flush(struct client_op *op)
+{
+	op->issued_at = oracle_now(op->client->oracle);
+	op->request = (struct request){
+		.lane = &op->client->world->image->lane,
+		.op = REQ_FLUSH,
+		.done = request_done,
+	};
+	req_start(&op->request);
+}
+
+static void issue_read(struct client_op *op)
+{
+	op->issued_at = oracle_now(op->client->oracle);
+	world_start_read(op->client->world, &op->request, first_sector(op), op->step->nr, op->data,
+			 request_done);
+}
+
+static void issue_switch(struct client_op *op)
+{
+	op->client->switching = op;
+	op->client->oracle->enabled_wanted = op->step->op == '+';
+	world_switch_begin(op->client->world);
+}
+
+/* Of the daemon's own doing; the client is told nothing. */
+static void tick(struct client_op *op)
+{
+	struct image *image = op->client->world->image;
+	const uint64_t now_ms = atomic_load(&image->disk.map.now_ms) + 2 * ROUND_MS;
+
+	map_tick(&image->disk.map, &image->lane, now_ms);
+	answered(op, 0);
+}
+
+struct client_op *client_issue(struct client *client, const struct script_step *step,
+			       unsigned int i)
+{
+	struct client_op *op = &client->ops[i];
+
+	op->client = client;
+	op->step = step;
+	op->pending = true;
+	if (op_changes_sectors(step->op))
+		issue_change(op, i);
+	else if (step->op == 'L')
+		issue_flush(op);
+	else if (step->op == 'R')
+		issue_read(op);
+	else if (step->op == 'c')
+		tick(op);
+	else
+		issue_switch(op);
+	return op;
+}
+
+/* ---- waiting -------------------------------------------------------------- */
+
+static void peek_plane(const struct client *client, unsigned int plane,
+		       uint8_t ret_bytes[WINDOW_SECTORS * SECTOR_BYTES])
+{
+	const struct world *world = client->world;
+
+	sim_peek(world->sim, world->fd, SIM_CACHE, world_place(world, plane, window_first(world)),
+		 ret_bytes, WINDOW_SECTORS * SECTOR_BYTES);
+}
+
+static int end_switch(struct client *client)
+{
+	struct client_op *op = client->switching;
+	const bool enabled = op->step->op == '+';
+	const int r = world_switch_end(client->world, enabled);
+
+	client->world->switch_ready = false;
+	client->switching = NULL;
+	if (r == 0) {
+		client->oracle->enabled = enabled;
+		client->has_frozen = true;
+		client->frozen_plane = enabled ? WORLD_PLAIN : WORLD_SEALED;
+		peek_plane(client, client->frozen_plane, client->frozen);
+	}
+	answered(op, r);
+	return r;
+}
+
+bool client_left_plane_alone(const struct client *client)
+{
+	static const uint8_t zeros[SECTOR_BYTES];
+	uint8_t now[WINDOW_SECTORS * SECTOR_BYTES];
+
+	if (!client->has_frozen)
+		return true;
+	peek_plane(client, client->frozen_plane, now);
+	for (size_t at = 0; at < sizeof(now); at += SECTOR_BYTES)
+		if (memcmp(now + at, client->frozen + at, SECTOR_BYTES) != 0 &&
+		    memcmp(now + at, zeros, SECTOR_BYTES) != 0)
+			return false;
+	return true;
+}
+
+static bool anything_pending(const struct client *client)
+{
+	for (unsigned int i = 0; i < SCRIPT_STEPS_MAX; i++)
+		if (client->ops[i].pending)
+			return true;
+	return false;
+}
+
+static bool is_over(const struct client *client, const struct client_op *op)
+{
+	if (op)
+		return !op->pending;
+	return !anything_pending(client) && client->world->tap.ring.nr_in_flight == 0;
+}
+
+int client_wait(struct client *client, const struct client_op *op)
+{
+	for (;;) {
+		bool any = world_turn(client->world);
+		int r = 0;
+
+		if (client->world->switch_ready) {
+			any = true;
+			r = end_switch(client);
+		}
+		if (r == 0 && any)
+			continue;
+		if (r == 0 && is_over(client, op))
+			return 0;
+		if (r == 0)
+			r = world_wait(client->world);
+		if (r < 0)
+			return r;
+	}
+}

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT */
+/* Digests and sets of them: see digest.h. */
+#include "sim/digest.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "sim/sparse.h"
+#include "sim/state.h"
+
+uint64_t digest_number(uint64_t digest, uint64_t number)
+{
+	return mix64(digest + SIM_GOLDEN + number);
+}
+
+uint64_t digest_bytes(uint64_t digest, const void *bytes, size_t nr_bytes)
+{
+	const char *at = bytes;
+
+	for (size_t i = 0; i + 8 <= nr_bytes; i += 8) {
+		uint64_t word;
+
+		memcpy(&word, at + i, sizeof(word));
+		digest = (digest ^ word) * SIM_GOLDEN;
+		digest ^= digest >> 29;
+	}
+	return mix64(digest);
+}
+
+/* Returns where @digest is, or the free place where it belongs. */
+static uint64_t *place_of(const struct digest_set *set, uint64_t digest)
+{
+	uint64_t at = digest & (set->nr_places - 1);
+
+	while (set->places[at] && set->places[at] != digest)
+		at = (at + 1) & (set->nr_places - 1);
+	return &set->places[at];
+}
+
+static void grow(struct digest_set *set)
+{
+	struct digest_set larger = { .nr_places = set->nr_places ? 4 * set->nr_places : 1 << 12 };
+
+	larger.places = sparse_alloc(larger.nr_places * sizeof(*larger.places));
+	for (uint64_t i = 0; i < set->nr_places; i++)
+		if (set->places[i])
+			*place_of(&larger, set->places[i]) = set->places[i];
+	free(set->places);
+	set->places = larger.places;
+	set->nr_places = larger.nr_places;
+}
+
+bool digest_set_add(struct digest_set *set, uint64_t digest)
+{
+	uint64_t *place;
+
+	if (2 * set->nr >= set->nr_places)
+		grow(set);
+	digest |= digest == 0;
+	place = place_of(set, digest);
+	if (*place)
+		return false;
+	*place = digest;
+	set->nr++;
+	return true;
+}
+
+void digest_set_done(struct digest_set *set)
+{
+	free(set->places);
+	*set = (struct digest_set){ 0 };
+}

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The crash explorer: runs scripts against the real code on a simulated host
+ * and asks, whenever the program waits, what a kill or a power cut would leave:
+ * each possible state is opened again by the real code and held against the
+ * oracle. States that were looked at before, with the same allowed contents,
+ * are not looked at again.
+ */
+#ifndef TESTS_SIM_EXPLORE_H
+#define TESTS_SIM_EXPLORE_H
+
+#include <stdint.h>
+#include <stdio.h>
+
+#include "sim/digest.h"
+#include "sim/script.h"
+#include "sim/world.h"
+
+enum {
+	EXPLORE_DEPTH_MAX = 3, /* crashes on top of one another */
+	GEOMETRIES = 2,
+};
+
+/* How an earlier crash came about, for the report of a violation. */
+struct crash_note {
+	enum sim_cut_kind kind;
+	uint64_t steps;
+	uint32_t nr_pending;
+	uint64_t state, nr_states;
+};
+
+struct explorer {
+	/* How much to do; set by the caller. */
+	uint64_t cut_states;	  /* of one cut, at most */
+	uint64_t branch_states;	  /* after a crash inside a script */
+	uint64_t recovery_states; /* of a cut of a recovery */
+	unsigned int recrash_one_in; /* of the states whose recovery is cut at every step */
+	unsigned int reopen_one_in;  /* of the states that are opened again and closed */
+
+	FILE *trace; /* NULL, or where every step is told */
+
+	uint64_t nr_scripts;
+	uint64_t nr_states;	/* that a crash could leave */
+	uint64_t nr_recoveries; /* opened and checked, different ones */
+	struct digest_set seen;
+
+	/* Where it is. */
+	struct world *starts[GEOMETRIES][STARTS];
+	unsigned int geometry; /* of the scripts to come */
+	char script_text[SCRIPT_TEXT_BYTES];
+	struct crash_note notes[EXPLORE_DEPTH_MAX + SCRIPT_STEPS_MAX];
+	unsigned int nr_notes;
+};
+
+/*
+ * GEOMETRIES of them: both sectors in one map block, each in another 512 bytes
+ * of it than its header, so that a torn block shows; the sectors in two blocks.
+ */
+extern const struct geometry explore_geometries[GEOMETRIES];
+
+/* The numbers are set by the caller. */
+void explore_init(struct explorer *x);
+void explore_done(struct explorer *x);
+
+/* Try everything around @script. Ends the process at the first violation. */
+void explore_script(struct explorer *x, const struct script *script);
+
+/* ---- for other tests of the same worlds ---- */
+
+/* Say what is wrong and where, and end the process. */
+void explore_violation(const struct explorer *x, const char *format, ...)
+	__attribute__((noreturn, format(printf, 2, 3)));
+
+/* What the client knows about a new world of @start. */
+void explore_oracle(enum script_start start, struct oracle *ret_oracle);
+
+/*
+ * @world is open: does it read as @oracle allows after @severity, and is every
+ * place that no entry names empty? (Not asked with SEVERITY_NONE: there may
+ * still be something to punch.) The contents found go to @ret_contents.
+ */
+void explore_verify(struct explorer *x, struct world *world, const struct oracle *oracle,
+		    enum severity severity, uint8_t ret_contents[ORACLE_SECTORS]);
+
+/*
+ * Close @world, which is open, and look: equal slots, clean superblocks, no
+ * superseded data; then open it again and verify.
+ */
+void explore_close(struct explorer *x, struct world *world, const struct oracle *oracle);
+
+#endif

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: MIT */
+/* Dirty files in memory: see memory_store.h. */
+#include "sim/memory_store.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sim/digest.h"
+#include "sim/sparse.h"
+#include "sim/state.h"
+
+enum { COPIED_BYTES = MEMORY_RECORDS * sizeof(struct dirty_record) };
+
+static struct memory_store *memory_of(struct dirty_store *store)
+{
+	return CONTAINER_OF(store, struct memory_store, store);
+}
+
+static struct memory_file *find(struct memory_store *memory, const uint8_t *nonce)
+{
+	for (int i = 0; i < MEMORY_FILES_MAX; i++)
+		if (memory->files[i].exists &&
+		    memcmp(memory->files[i].nonce, nonce, SEAL_NONCE_BYTES) == 0)
+			return &memory->files[i];
+	return NULL;
+}
+
+static void free_if_unused(struct memory_file *file)
+{
+	if (file->exists || file->nr_users > 0)
+		return;
+	free(file->memory);
+	file->memory = NULL;
+}
+
+static int store_create(struct dirty_store *store, const uint8_t uuid[SEAL_UUID_BYTES],
+			const uint8_t nonce[SEAL_NONCE_BYTES], void **ret_memory)
+{
+	struct memory_store *memory = memory_of(store);
+
+	(void)uuid;
+	if (find(memory, nonce))
+		return -EEXIST;
+	for (int i = 0; i < MEMORY_FILES_MAX; i++) {
+		struct memory_file *file = &memory->files[i];
+
+		if (file->memory)
+			continue;
+		file->exists = true;
+		file->nr_users = 1;
+		memcpy(file->nonce, nonce, SEAL_NONCE_BYTES);
+		file->memory = sparse_alloc(DIRTY_FILE_BYTES);
+		*ret_memory = file->memory;
+		return 0;
+	}
+	return -ENOSPC;
+}
+
+static int store_find(struct dirty_store *store, const uint8_t uuid[SEAL_UUID_BYTES],
+		      const uint8_t nonce[SEAL_NONCE_BYTES], void **ret_memory)
+{
+	struct memory_file *file = find(memory_of(store), nonce);
+
+	(void)uuid;
+	if (!file)
+		return -ENOENT;
+	file->nr_users++;
+	*ret_memory = file->memory;
+	return 0;
+}
+
+static void store_release(struct dirty_store *store, void *memory)
+{
+	struct memory_file *files = memory_of(store)->files;
+
+	for (int i = 0; memory && i < MEMORY_FILES_MAX; i++) {
+		if (files[i].memory != memory)
+			continue;
+		files[i].nr_users--;
+		free_if_unused(&files[i]);
+	}
+}
+
+static void store_remove(struct dirty_store *store, const uint8_t uuid[SEAL_UUID_BYTES],
+			 const uint8_t nonce[SEAL_NONCE_BYTES])
+{
+	struct memory_file *file = find(memory_of(store), nonce);
+
+	(void)uuid;
+	if (!file)
+		return;
+	file->exists = false;
+	free_if_unused(file);
+}
+
+static const struct dirty_store_ops memory_ops = {
+	.create = store_create,
+	.find = store_find,
+	.release = store_release,
+	.remove = store_remove,
+};
+
+void memory_store_init(struct memory_store *memory)
+{
+	*memory = (struct memory_store){ .store = { .ops = &memory_ops } };
+}
+
+void memory_store_done(struct memory_store *memory)
+{
+	for (int i = 0; i < MEMORY_FILES_MAX; i++)
+		free(memory->files[i].memory);
+	memory_store_init(memory);
+}
+
+/* The three parts of a dirty file that hold something: the header and each area's head. */
+static const size_t part_offset[3] = {
+	0,
+	sizeof(struct dirty_header),
+	sizeof(struct dirty_header) + DIRTY_AREA_RECORDS * sizeof(struct dirty_record),
+};
+static const size_t part_bytes[3] = { sizeof(struct dirty_header), COPIED_BYTES, COPIED_BYTES };
+
+void memory_store_copy(struct memory_store *to, const struct memory_store *from)
+{
+	memory_store_init(to);
+	for (int i = 0; i < MEMORY_FILES_MAX; i++) {
+		const struct memory_file *file = &from->files[i];
+
+		if (!file->exists)
+			continue;
+		to->files[i] = *file;
+		to->files[i].nr_users = 0;
+		to->files[i].memory = sparse_alloc(DIRTY_FILE_BYTES);
+		for (int part = 0; part < 3; part++)
+			memcpy(to->files[i].memory + part_offset[part],
+			       file->memory + part_offset[part], part_bytes[part]);
+	}
+}
+
+uint64_t memory_store_digest(const struct memory_store *memory)
+{
+	uint64_t digest = 0;
+
+	/* Which place a file has means nothing: the sum does not depend on it. */
+	for (int i = 0; i < MEMORY_FILES_MAX; i++) {
+		const struct memory_file *file = &memory->files[i];
+		uint64_t one = 1;
+
+		if (!file->exists)
+			continue;
+		for (int part = 0; part < 3; part++)
+			one = digest_bytes(one, file->memory + part_offset[part],
+					   part_bytes[part]);
+		digest += one;
+	}
+	return digest;
+}

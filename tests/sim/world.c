@@ -1,0 +1,369 @@
+/* SPDX-License-Identifier: MIT */
+/* A simulated host with an image: see world.h. */
+#include "sim/world.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "crypt/wrap.h"
+#include "image/create.h"
+#include "image/superblock.h"
+#include "keys/key_mem.h"
+#include "sim/digest.h"
+#include "sim/sparse.h"
+#include "sim/state.h"
+
+/* ---- random numbers ------------------------------------------------------- */
+
+/*
+ * They take the place of crypt/random.c, so that a run is the same again and
+ * the states of different runs can be compared. One generator for the process:
+ * each open sets it anew.
+ */
+static uint64_t random_state = 1;
+
+int random_public(void *ret_bytes, size_t nr_bytes)
+{
+	uint8_t *bytes = ret_bytes;
+
+	for (size_t i = 0; i < nr_bytes; i++) {
+		random_state += SIM_GOLDEN;
+		bytes[i] = (uint8_t)mix64(random_state);
+	}
+	return 0;
+}
+
+int random_private(void *ret_bytes, size_t nr_bytes)
+{
+	return random_public(ret_bytes, nr_bytes);
+}
+
+uint64_t world_swap_random(uint64_t state)
+{
+	const uint64_t before = random_state;
+
+	random_state = state;
+	return before;
+}
+
+/* ---- making an image ------------------------------------------------------ */
+
+static struct key_secret *the_secret(void)
+{
+	static struct key_secret *secret;
+
+	if (!secret) {
+		secret = key_mem_new(sizeof(*secret));
+		sim_require(secret != NULL, "no key memory");
+		secret->kind = KEY_SOURCE_FILE;
+		secret->nr_bytes = KEY_FILE_BYTES_MIN;
+		memset(secret->bytes, 'k', KEY_FILE_BYTES_MIN);
+	}
+	return secret;
+}
+
+static uint64_t disk_bytes(const struct geometry *geometry)
+{
+	return sectors_to_bytes(geometry->disk_sectors);
+}
+
+static void fill_base(struct world *world)
+{
+	for (uint64_t i = 0; i < WINDOW_SECTORS; i++) {
+		const uint64_t sector = window_first(world) + i;
+		uint8_t bytes[SECTOR_BYTES];
+
+		content_fill(sector, CONTENT_BASE, bytes);
+		sim_poke(world->sim, world->base_fd, sectors_to_bytes(sector), bytes,
+			 sizeof(bytes));
+	}
+}
+
+static void format(struct world *world)
+{
+	struct base_identity *base = sparse_alloc(sizeof(*base));
+	const struct image_recipe recipe = {
+		.disk_bytes = disk_bytes(world->geometry),
+		.encryption = true,
+		.now_s = 1,
+		.secret = the_secret(),
+		.base = base,
+	};
+
+	strcpy(base->path, "base.raw");
+	strcpy(base->path_absolute, "/base.raw");
+	strcpy(base->path_relative, "base.raw");
+	base->format = BASE_RAW;
+	base->file_bytes = recipe.disk_bytes;
+	base->disk_bytes = recipe.disk_bytes;
+	base->digest_kind = BASE_DIGEST_FULL;
+	sim_require(image_format(&world->tap.ring, world->fd, &recipe) == 0, "cannot format");
+	free(base);
+}
+
+static int load(struct world *world)
+{
+	const struct key_secret *secret = the_secret();
+	struct store store;
+	int r;
+
+	sim_store(world->sim, world->fd, &store);
+	r = image_load(&store, "simulated.seal", &world->tap.ring, true, &world->image,
+		       &world->problem);
+	if (r == 0)
+		r = image_unlock(world->image, &secret, 1, &world->problem);
+	return r;
+}
+
+/* The second plane, as a later switch of encryption would have added it. */
+static void add_plain_plane(struct world *world)
+{
+	struct seal_superblock *super;
+
+	sim_require(load(world) == 0, "cannot open the new image");
+	super = &world->image->super;
+	super->planes[WORLD_PLAIN - SEAL_ENTRY_PLANE_FIRST] = (struct seal_plane){
+		.kind = SEAL_PLANE_PLAIN,
+		.sectors = le64_of(world->geometry->disk_sectors),
+		.file_offset_bytes = le64_of(superblock_plane_offset(super, 1)),
+	};
+	sim_require(image_write_super(world->image) == 0, "cannot add a plane");
+	world_abandon(world);
+}
+
+struct world *world_new(const struct geometry *geometry)
+{
+	struct world *world = sparse_alloc(sizeof(*world));
+
+	world->geometry = geometry;
+	world->sim = sim_new(0);
+	world->fd = sim_file(world->sim, image_bytes_of(disk_bytes(geometry), 2));
+	world->base_fd = sim_file(world->sim, disk_bytes(geometry));
+	memory_store_init(&world->memory);
+	world->boot_id[0] = 1;
+	random_state = 1;
+	fill_base(world);
+	tap_init(&world->tap, sim_ring(world->sim));
+	format(world);
+	add_plain_plane(world);
+	return world;
+}
+
+/* ---- the life of a world -------------------------------------------------- */
+
+static struct world *successor(const struct world *from, struct sim *sim)
+{
+	struct world *world = sparse_alloc(sizeof(*world));
+
+	world->geometry = from->geometry;
+	world->sim = sim;
+	world->fd = from->fd;
+	world->base_fd = from->base_fd;
+	world->nr_opens = from->nr_opens;
+	memcpy(world->boot_id, from->boot_id, sizeof(world->boot_id));
+	tap_init(&world->tap, sim_ring(sim));
+	return world;
+}
+
+struct world *world_clone(const struct world *closed, uint64_t seed)
+{
+	struct world *world = successor(closed, sim_clone(closed->sim, seed));
+
+	memory_store_copy(&world->memory, &closed->memory);
+	return world;
+}
+
+struct world *world_after(const struct world *from, struct sim *sim, enum sim_cut_kind kind)
+{
+	struct world *world = successor(from, sim);
+
+	if (kind == SIM_KILL) {
+		memory_store_copy(&world->memory, &from->memory);
+	} else {
+		memory_store_init(&world->memory);
+		world->boot_id[0]++;
+	}
+	return world;
+}
+
+void world_abandon(struct world *world)
+{
+	world->image = image_free(world->image);
+}
+
+void world_free(struct world *world)
+{
+	if (!world)
+		return;
+	world_abandon(world);
+	memory_store_done(&world->memory);
+	sim_free(world->sim);
+	free(world);
+}
+
+static int extent_of_base(void *base, uint64_t first_sector, uint64_t limit_sectors, bool *ret_hole,
+			  uint64_t *ret_sectors)
+{
+	uint64_t bytes;
+	const int r = store_extent(base, sectors_to_bytes(first_sector),
+				   sectors_to_bytes(limit_sectors), ret_hole, &bytes);
+
+	if (r == 0)
+		*ret_sectors = bytes_to_sectors(bytes);
+	return r;
+}
+
+/* image_attach_base() wants a real file to identify. */
+static void attach_base(struct world *world)
+{
+	struct disk *disk = &world->image->disk;
+
+	sim_store(world->sim, world->base_fd, &world->base_store);
+	disk->base_fd = world->base_fd;
+	disk->base_data_bytes = disk_bytes(world->geometry);
+	disk->map.config.base = &world->base_store;
+	disk->map.config.base_extent = extent_of_base;
+}
+
+int world_open(struct world *world, bool accept_loss)
+{
+	struct image_session session = {
+		.dirty_store = &world->memory.store,
+		.accept_loss = accept_loss,
+		.xts = &xts_openssl_ops,
+	};
+	int r;
+
+	random_state = mix64(++world->nr_opens);
+	memcpy(session.boot_id, world->boot_id, sizeof(session.boot_id));
+	r = load(world);
+	if (r < 0)
+		return r;
+	attach_base(world);
+	return image_start(world->image, &session, &world->problem);
+}
+
+/* ---- running -------------------------------------------------------------- */
+
+bool world_turn(struct world *world)
+{
+	struct inbox_item *item = inbox_take_all(&world->image->inbox);
+	const bool any = item != NULL;
+
+	while (item) {
+		struct inbox_item *next = item->next;
+
+		item->deliver(item);
+		item = next;
+	}
+	return any;
+}
+
+int world_wait(struct world *world)
+{
+	return ring_wait(&world->tap.ring, -1);
+}
+
+int world_drain(struct world *world)
+{
+	int r = 0;
+
+	while (r == 0 && (world_turn(world) || world->tap.ring.nr_in_flight > 0))
+		if (world->tap.ring.nr_in_flight > 0)
+			r = world_wait(world);
+	return r;
+}
+
+static void drained_for_switch(struct waiter *waiter)
+{
+	CONTAINER_OF(waiter, struct world, switch_waiter)->switch_ready = true;
+}
+
+void world_switch_begin(struct world *world)
+{
+	world->switch_ready = false;
+	world->switch_waiter = (struct waiter){ .wake = drained_for_switch };
+	map_switch_begin(&world->image->disk.map, &world->image->lane, &world->switch_waiter);
+}
+
+int world_switch_end(struct world *world, bool enabled)
+{
+	struct seal_superblock *super = &world->image->super;
+	const uint8_t current = enabled ? WORLD_SEALED : WORLD_PLAIN;
+	int r;
+
+	super->encryption_enabled = enabled;
+	super->current_plane = current;
+	r = image_write_super(world->image);
+	if (r == 0)
+		map_switch_end(&world->image->disk.map, current);
+	return r;
+}
+
+void world_start_read(struct world *world, struct request *request, uint64_t first_sector,
+		      uint32_t nr_sectors, uint8_t *data, void (*done)(struct request *request))
+{
+	request->lane = &world->image->lane;
+	request->op = REQ_READ;
+	request->first_sector = first_sector;
+	request->nr_sectors = nr_sectors;
+	request->data = data;
+	request->done = done;
+	req_start(request);
+}
+
+static void read_done(struct request *request)
+{
+	request->data = NULL;
+}
+
+int world_read(struct world *world)
+{
+	int r = 0;
+
+	world_start_read(world, &world->reader, window_first(world), WINDOW_SECTORS, world->window,
+			 read_done);
+	while (r == 0 && world->reader.data)
+		if (!world_turn(world))
+			r = world_wait(world);
+	return r == 0 ? world->reader.error : r;
+}
+
+/* ---- inspection ----------------------------------------------------------- */
+
+uint64_t world_place(const struct world *world, unsigned int plane, uint64_t sector)
+{
+	struct seal_superblock super;
+
+	superblock_layout(&super, disk_bytes(world->geometry));
+	return superblock_plane_offset(&super, plane - SEAL_ENTRY_PLANE_FIRST) +
+	       sectors_to_bytes(sector);
+}
+
+static uint64_t digest_range(const struct world *world, uint64_t digest, uint64_t offset_bytes,
+			     uint32_t nr_bytes)
+{
+	uint8_t bytes[2 * SEAL_PAIR_BYTES];
+
+	sim_peek(world->sim, world->fd, SIM_CACHE, offset_bytes, bytes, nr_bytes);
+	return digest_bytes(digest, bytes, nr_bytes);
+}
+
+uint64_t world_digest(const struct world *world, bool with_memory)
+{
+	struct seal_superblock super;
+	uint64_t digest = with_memory ? memory_store_digest(&world->memory) : 0;
+
+	superblock_layout(&super, disk_bytes(world->geometry));
+	digest = digest_number(digest, world->boot_id[0]);
+	digest = digest_range(world, digest, SEAL_SUPERBLOCK_A, SEAL_SUPERBLOCK_BYTES);
+	digest = digest_range(world, digest, SEAL_SUPERBLOCK_B, SEAL_SUPERBLOCK_BYTES);
+	digest = digest_range(world, digest, SEAL_BITMAP_START, SEAL_PAIR_BYTES);
+	digest = digest_range(world, digest, le64_get(super.map_offset),
+			      (uint32_t)le64_get(super.map_blocks) * SEAL_PAIR_BYTES);
+	for (unsigned int plane = SEAL_ENTRY_PLANE_FIRST; plane < WORLD_PLANES_END; plane++)
+		digest = digest_range(world, digest, world_place(world, plane, window_first(world)),
+				      WINDOW_SECTORS * SECTOR_BYTES);
+	return digest;
+}

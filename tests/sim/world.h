@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A simulated host with one image on it: the machine's files, the dirty files in
+ * its memory, the id of its boot, and the daemon's real code over them. The
+ * image has a plaintext base and two planes, sealed (2) and plain (3), so that
+ * encryption can be switched off and on.
+ *
+ * A world is closed or open. What a crash leaves is a new, closed one.
+ */
+#ifndef TESTS_SIM_WORLD_H
+#define TESTS_SIM_WORLD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "image/image.h"
+#include "request/request.h"
+#include "sim/memory_store.h"
+#include "sim/oracle.h"
+#include "sim/sim.h"
+#include "sim/tap.h"
+
+enum {
+	WORLD_SEALED = SEAL_ENTRY_PLANE_FIRST,
+	WORLD_PLAIN,
+	WORLD_PLANES_END,
+	/* The sectors under test with some around them; all of these are data in the base. */
+	WINDOW_SECTORS = 6,
+	WINDOW_BEFORE = 2,
+};
+
+/* Sectors @first_sector and the next one are those under test. */
+struct geometry {
+	uint64_t disk_sectors;
+	uint64_t first_sector;
+};
+
+struct world {
+	const struct geometry *geometry;
+	struct sim *sim;
+	int fd;
+	int base_fd;
+	struct memory_store memory;
+	uint8_t boot_id[SEAL_UUID_BYTES];
+	uint64_t nr_opens; /* each draws other random numbers; crashes do not set it back */
+
+	/* Open: */
+	struct tap tap;
+	struct image *image; /* NULL: closed */
+	struct store base_store;
+	struct problem problem; /* of the last open or stop that failed */
+
+	struct waiter switch_waiter;
+	bool switch_ready; /* the writes under way have ended */
+	struct request reader;
+	uint8_t window[WINDOW_SECTORS * SECTOR_BYTES];
+};
+
+/*
+ * The generator of random numbers is the process's own: whoever runs another
+ * world in the middle of one puts it back afterwards. Returns its state before.
+ */
+uint64_t world_swap_random(uint64_t state);
+
+/* A new image, nothing written, encryption on. */
+struct world *world_new(const struct geometry *geometry);
+
+/* The same closed world again, whose order of completions is of @seed (sim_new). */
+struct world *world_clone(const struct world *closed, uint64_t seed);
+
+/* What @from is after a crash of @kind that left @sim, which is the new world's. */
+struct world *world_after(const struct world *from, struct sim *sim, enum sim_cut_kind kind);
+
+/* Accepts NULL. An open image is abandoned as it is. */
+void world_free(struct world *world);
+
+/* image_load, image_unlock, image_start; returns what failed first. */
+int world_open(struct world *world, bool accept_loss);
+
+/* Abandon the open image; what is in flight never ends. */
+void world_abandon(struct world *world);
+
+/* Run what is due without waiting. Returns whether there was anything. */
+bool world_turn(struct world *world);
+
+/* Wait for one completion. Returns ring_wait()'s result, -EDEADLK: none can come. */
+int world_wait(struct world *world);
+
+/* Run until nothing is in flight. 0 or as world_wait(). */
+int world_drain(struct world *world);
+
+/* Begin to switch encryption; then, when @switch_ready, make it durable and end it. */
+void world_switch_begin(struct world *world);
+int world_switch_end(struct world *world, bool enabled);
+
+/* READ the window into @world->window. Returns the request's error, or world_wait()'s. */
+int world_read(struct world *world);
+void world_start_read(struct world *world, struct request *request, uint64_t first_sector,
+		      uint32_t nr_sectors, uint8_t *data, void (*done)(struct request *request));
+
+/* A closed world: digest of everything an open may look at. */
+uint64_t world_digest(const struct world *world, bool with_memory);
+
+/* Where sector @sector of plane @plane lies in the image. */
+uint64_t world_place(const struct world *world, unsigned int plane, uint64_t sector);
+
+static inline uint64_t window_first(const struct world *world)
+{
+	return world->geometry->first_sector - WINDOW_BEFORE;
+}
+
+#endif

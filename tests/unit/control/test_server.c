@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: MIT */
+/* The control socket, asked by a client. */
+#include "control/server.h"
+
+#include "fixture.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <time.h>
+
+struct served {
+	struct fixture fixture;
+	struct runtime runtime;
+	struct control *control;
+	struct sockaddr_un address;
+};
+
+static void set_up(struct served *served)
+{
+	struct problem problem;
+
+	fixture_set_up(&served->fixture);
+	served->runtime = (struct runtime){ 0 };
+	strcpy(served->runtime.directory, served->fixture.folder);
+	served->address = (struct sockaddr_un){ .sun_family = AF_UNIX };
+	cr_assert_eq(runtime_socket_path(&served->runtime, served->fixture.image->super.uuid,
+					 served->address.sun_path,
+					 sizeof(served->address.sun_path)),
+		     0);
+	cr_assert_eq(control_start(&served->fixture.image, 1, &served->runtime, &served->control,
+				   &problem),
+		     0, "%s", problem.text);
+}
+
+/* fixture_done() finds it when something is left behind. */
+static void done(struct served *served)
+{
+	cr_expect_null(control_stop(served->control));
+	fixture_done(&served->fixture);
+}
+
+static int call(const struct served *served)
+{
+	const struct timeval patience = { .tv_sec = 20 };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	cr_assert_geq(fd, 0);
+	cr_assert_eq(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)), 0);
+	cr_assert_eq(
+		connect(fd, (const struct sockaddr *)&served->address, sizeof(served->address)), 0);
+	return fd;
+}
+
+static char answer[1 << 20];
+
+/* Until the server closes the connection. */
+static const char *hear(int fd)
+{
+	size_t nr = 0;
+	ssize_t n;
+
+	while ((n = recv(fd, answer + nr, sizeof(answer) - 1 - nr, 0)) > 0)
+		nr += (size_t)n;
+	cr_assert_eq(n, 0, "%s", strerror(errno));
+	answer[nr] = '\0';
+	close(fd);
+	return answer;
+}
+
+static const char *ask(const struct served *served, const char *request)
+{
+	int fd = call(served);
+
+	cr_assert_eq(send(fd, request, strlen(request), MSG_NOSIGNAL), (ssize_t)strlen(request));
+	return hear(fd);
+}
+
+Test(control_server, answers_info_with_the_object_and_the_state_in_use)
+{
+	struct served served;
+	json_t *info;
+
+	set_up(&served);
+	info = json_loads(ask(&served, "{\"verb\":\"info\"}\n"), 0, NULL);
+	cr_assert_not_null(info);
+	cr_expect_str_eq(json_string_value(json_object_get(info, "state")), "in use");
+	cr_expect_eq(json_integer_value(json_object_get(info, "disk_bytes")),
+		     FIXTURE_SECTORS * SECTOR_BYTES);
+	json_decref(info);
+	done(&served);
+}
+
+Test(control_server, answers_map_with_a_line_per_extent_and_an_end)
+{
+	struct served served;
+
+	set_up(&served);
+	fixture_set_block(&served.fixture, 0, 0, 2, SEAL_ENTRY_PLANE_FIRST);
+	cr_expect_str_eq(ask(&served, "{\"verb\":\"map\"}\n"),
+			 "{\"offset_bytes\":0,\"length_bytes\":1024,\"state\":\"sealed\"}\n"
+			 "{\"offset_bytes\":1024,\"length_bytes\":12700672,\"state\":\"zero\"}\n"
+			 "{\"end\":true}\n");
+	done(&served);
+}
+
+Test(control_server, a_map_of_many_extents_arrives_whole)
+{
+	uint8_t body[SEAL_BLOCK_BODY_BYTES];
+	struct served served;
+	unsigned int nr_lines = 0;
+
+	set_up(&served);
+	memset(body, SEAL_ENTRY_ZERO << 4 | SEAL_ENTRY_PLANE_FIRST, sizeof(body));
+	map_install(&served.fixture.image->disk.map, 0, body, 0);
+	for (const char *at = ask(&served, "{\"verb\":\"map\"}\n"); *at; at++)
+		nr_lines += *at == '\n';
+	cr_expect_eq(nr_lines, SEAL_BLOCK_SECTORS + 1);
+	done(&served);
+}
+
+Test(control_server, refuses_what_it_does_not_understand_and_goes_on)
+{
+	static char long_request[CONTROL_REQUEST_BYTES_MAX + 1];
+	struct served served;
+
+	set_up(&served);
+	cr_expect_str_eq(ask(&served, "{\"verb\":\"frob\"}\n"),
+			 "{\"error\":\"this daemon does not know the request\"}\n");
+	cr_expect_str_eq(ask(&served, "[1]\n"),
+			 "{\"error\":\"this daemon does not know the request\"}\n");
+	cr_expect_str_eq(ask(&served, "{\"verb\":7}\n"),
+			 "{\"error\":\"this daemon does not know the request\"}\n");
+	cr_expect_str_eq(ask(&served, "info\n"), "{\"error\":\"the request is not JSON\"}\n");
+	memset(long_request, ' ', CONTROL_REQUEST_BYTES_MAX);
+	cr_expect_str_eq(ask(&served, long_request), "{\"error\":\"the request is too long\"}\n");
+	cr_expect_not_null(strstr(ask(&served, "{\"verb\":\"map\"}\n"), "end"));
+	done(&served);
+}
+
+Test(control_server, a_request_may_come_in_pieces)
+{
+	static const char request[] = "{\"verb\":\"map\"}\n";
+	const struct timespec pause = { .tv_nsec = 1000000 };
+	struct served served;
+	int fd;
+
+	set_up(&served);
+	fd = call(&served);
+	for (const char *at = request; *at; at++) {
+		cr_assert_eq(send(fd, at, 1, MSG_NOSIGNAL), 1);
+		nanosleep(&pause, NULL);
+	}
+	cr_expect_not_null(strstr(hear(fd), "end"));
+	done(&served);
+}
+
+Test(control_server, a_client_that_is_gone_disturbs_nobody)
+{
+	struct served served;
+	int fd;
+
+	set_up(&served);
+	close(call(&served));
+	fd = call(&served);
+	cr_assert_eq(send(fd, "{\"verb\":\"info\"}\n", 16, MSG_NOSIGNAL), 16);
+	close(fd);
+	cr_expect_not_null(strstr(ask(&served, "{\"verb\":\"map\"}\n"), "end"));
+	done(&served);
+}
+
+static double now_s(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+Test(control_server, stopping_does_not_wait_for_a_silent_client)
+{
+	struct served served;
+	double start_s;
+	int fd;
+
+	set_up(&served);
+	fd = call(&served);
+	start_s = now_s();
+	done(&served);
+	cr_expect_lt(now_s() - start_s, 2);
+	close(fd);
+}
+
+Test(control_server, a_silent_client_is_cut_off_and_the_next_one_served)
+{
+	struct served served;
+	int silent;
+
+	set_up(&served);
+	silent = call(&served);
+	cr_expect_not_null(strstr(ask(&served, "{\"verb\":\"map\"}\n"), "end"));
+	close(silent);
+	done(&served);
+}
+
+Test(control_server, the_socket_is_the_owners_alone)
+{
+	struct served served;
+	struct stat st;
+
+	set_up(&served);
+	cr_assert_eq(stat(served.address.sun_path, &st), 0);
+	cr_expect(S_ISSOCK(st.st_mode));
+	cr_expect_eq(st.st_mode & 0777, 0600, "mode %o", st.st_mode);
+	done(&served);
+}
+
+Test(control_server, replaces_what_a_dead_daemon_left)
+{
+	struct served served, again;
+	struct problem problem;
+
+	set_up(&served);
+	again = served;
+	/* The first one's socket is now stale, as far as paths go. */
+	cr_assert_eq(control_start(&again.fixture.image, 1, &again.runtime, &again.control,
+				   &problem),
+		     0, "%s", problem.text);
+	cr_expect_not_null(strstr(ask(&again, "{\"verb\":\"map\"}\n"), "end"));
+	cr_expect_null(control_stop(again.control));
+	done(&served);
+}
+
+Test(control_server, a_folder_too_deep_for_a_socket_is_a_clear_problem)
+{
+	struct control *control = NULL;
+	struct fixture fixture;
+	struct runtime runtime = { 0 };
+	struct problem problem;
+
+	fixture_set_up(&fixture);
+	memset(runtime.directory, 'd', 90);
+	cr_expect_eq(control_start(&fixture.image, 1, &runtime, &control, &problem), -ENAMETOOLONG);
+	cr_expect_not_null(strstr(problem.text, "too long for a unix socket"));
+	cr_expect_null(control);
+	fixture_done(&fixture);
+}

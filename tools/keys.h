@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: MIT */
+/* Keys of the command line. */
+#ifndef TOOLS_KEYS_H
+#define TOOLS_KEYS_H
+
+#include "base/compiler.h"
+#include "image/problem.h"
+#include "keys/key_source.h"
+#include "options.h"
+
+/* Is exactly one KEYSOURCE given? Returns 0, or -EINVAL with *problem. */
+int MUST_CHECK tool_check_key(const struct tool_options *options, struct problem *problem);
+
+/* Blocks. *ret_secret: key_mem_free() it. Returns 0, or as key_source_read() with *problem. */
+int MUST_CHECK tool_read_key(const struct key_source *source, struct key_secret **ret_secret,
+			     struct problem *problem);
+
+#endif

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Getting at an image for a report: the file itself when nobody serves it, else
+ * the daemon that does. The lock on the file tells which.
+ */
+#ifndef TOOLS_REACH_H
+#define TOOLS_REACH_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "base/compiler.h"
+#include "control/report.h"
+#include "image/image.h"
+#include "image/problem.h"
+
+/* What a report from the file of an unclean image must say beside it. */
+#define UNCLEAN_TEXT                                                                         \
+	"not closed cleanly; entries acknowledged since the last flush are not shown until " \
+	"it is served again"
+
+struct reach {
+	const char *path; /* as the user gave it */
+	uint64_t disk_bytes;
+
+	/* Nobody serves it: loaded, and locked shared until reach_done(). */
+	struct report report;	     /* @report.image NULL: a daemon serves it */
+	bool base_found;	     /* or there is none */
+	struct problem base_problem; /* if not @base_found */
+
+	/* A daemon serves it. */
+	FILE *daemon; /* its control socket */
+};
+
+/*
+ * Waits up to a second for a daemon that is starting or dying. @path is
+ * borrowed. Returns 0 (reach_done() it); -EBUSY with *problem: in use, but no
+ * daemon answers; or as image_load().
+ */
+int MUST_CHECK reach_open(struct reach *reach, const char *path, struct problem *problem);
+
+void reach_done(struct reach *reach);
+
+/* Ask the daemon for @verb; the answer is then read line by line. 0, or -EIO with *problem. */
+int MUST_CHECK reach_ask(struct reach *reach, const char *verb, struct problem *problem);
+
+/*
+ * The next line of the answer, which is an object: json_decref() it.
+ * Returns 0, or -EIO with *problem: the answer ended early, makes no sense, or
+ * says that the daemon could not answer.
+ */
+int MUST_CHECK reach_answer(struct reach *reach, json_t **ret_object, struct problem *problem);
+
+#endif
