@@ -56,8 +56,9 @@ SIM_RUN_SRC := $(wildcard tests/sim/run_*.c)
 SIM_SRC := $(filter-out $(SIM_RUN_SRC),$(wildcard tests/sim/*.c))
 TEST_TOOL_SRC := $(wildcard tests/tools/*.c)
 FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
+BENCH_SRC := $(wildcard tests/bench/*.c)
 SRC := $(CORE_SRC) $(DAEMON_SRC) $(TOOLS_SRC) $(UNIT_SRC) $(SIM_SRC) $(SIM_RUN_SRC) \
-	$(TEST_TOOL_SRC) $(FUZZ_SRC)
+	$(TEST_TOOL_SRC) $(FUZZ_SRC) $(BENCH_SRC)
 
 HEADERS := $(wildcard include/sealblk/*.h daemon/*.h daemon/*/*.h tools/*.h tests/sim/*.h)
 SCRIPTS := .ci/run $(wildcard tools/*.sh tests/*.sh tests/*/*.sh)
@@ -68,6 +69,7 @@ UNIT := $(if $(UNIT_SRC),$(BUILD)/tests/unit)
 SIMS := $(patsubst tests/sim/run_%.c,$(BUILD)/tests/sim-%,$(SIM_RUN_SRC))
 TEST_TOOLS := $(patsubst tests/tools/%.c,$(BUILD)/tests/%,$(TEST_TOOL_SRC))
 FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/tests/%,$(FUZZ_SRC))
+LOADS := $(patsubst tests/bench/%.c,$(BUILD)/tests/%,$(BENCH_SRC))
 TEST_SCRIPTS := $(wildcard tests/sim/mutants.sh tests/functional/test-*.sh tests/interop/test-*.sh)
 
 # ---- build ------------------------------------------------------------------
@@ -85,7 +87,10 @@ $(TEST_TOOLS): $(BUILD)/tests/%: $(BUILD)/obj/tests/tools/%.o $(ARCHIVE)
 $(FUZZERS): $(BUILD)/tests/%: $(BUILD)/obj/tests/fuzz/%.o $(ARCHIVE)
 $(FUZZERS): TEST_LIBS = -fsanitize=fuzzer
 
-$(PROGRAMS) $(UNIT) $(SIMS) $(TEST_TOOLS) $(FUZZERS): $(BUILD)/sources
+$(LOADS): $(BUILD)/tests/%: $(BUILD)/obj/tests/bench/%.o
+$(LOADS): TEST_LIBS = -lnbd
+
+$(PROGRAMS) $(UNIT) $(SIMS) $(TEST_TOOLS) $(FUZZERS) $(LOADS): $(BUILD)/sources
 	$(call say,LINK,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ld_flags) -o $@ $(filter %.o %.a,$^) $(PKG_LIBS) $(TEST_LIBS)
@@ -126,6 +131,12 @@ run: setup
 	$(Q)$(MAKE) all test-tools
 	$(Q)BUILD_DIR=$(BUILD) tools/run-demo.sh
 
+# Figures are for comparing within one run: see tests/bench/bench.py --help.
+.PHONY: bench
+bench: setup
+	$(Q)$(MAKE) all $(LOADS)
+	$(Q)tests/bench/bench.py --build $(BUILD) --csv $(BUILD)/bench.csv $(BENCH_FLAGS)
+
 install: all
 	install -d '$(DESTDIR)$(PREFIX)/bin'
 	install -m 755 $(PROGRAMS) '$(DESTDIR)$(PREFIX)/bin'
@@ -145,6 +156,7 @@ help:
 	@echo 'make check-headers each header compiles alone'
 	@echo 'make lint          clang-tidy, cppcheck, gcc -fanalyzer, shellcheck'
 	@echo 'make style         is it formatted?  make format: format it'
+	@echo 'make bench         sealblkd beside qemu-nbd and nbdkit; BENCH_FLAGS for bench.py'
 	@echo 'make install       to DESTDIR/PREFIX/bin (PREFIX is $(PREFIX))'
 	@echo 'make clean         remove what was built'
 	@echo 'V=1 shows the commands; the head of Makefile names the other settings.'

@@ -156,7 +156,8 @@ nbd_uri() {
 	echo "nbd+unix:///${2:-}?socket=$1"
 }
 
-# nbd_io SOCKET COMMAND...: qemu-io's commands, given to the disk; one failing is a failure.
+# nbd_io SOCKET COMMAND...: qemu-io's commands, given to the disk; one failing is a failure. Without
+# -t writeback every write would be FUA. A flush comes at the end.
 nbd_io() {
 	local socket=$1 command args=()
 	shift

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "keys.h"
 #include "keys/key_mem.h"
 #include "print.h"
 #include "sealblk/version.h"
@@ -37,6 +38,18 @@ const struct verb tool_verbs[] = {
 			"plain or sealed (encrypted). Needs no key. Where a daemon serves IMAGE, the\n"
 			"daemon is asked.\n",
 		.run = verb_map,
+	},
+	{
+		.name = "key export",
+		.operands = "KEYSOURCE [--plane N] [--tib T] [--output FILE] IMAGE",
+		.summary = "the key of one TiB of a plane, as dm-crypt takes it",
+		.help = "Print the AES-256-XTS key of one TiB of a sealed plane: 128 hex digits. With\n"
+			"it dm-crypt reads that part of the plane as it stands (aes-xts-plain64, sectors\n"
+			"of 512 bytes, iv_offset T * 2^31); the map tells which sectors of the disk are\n"
+			"there. KEYSOURCE is --key-file or --passphrase-file.\n",
+		.has_keys = true,
+		.check = tool_check_key,
+		.run = verb_key_export,
 	},
 	{ 0 },
 };

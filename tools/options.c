@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sealblk/seal_format.h"
 #include "sealblk/units.h"
 
 /* Returns 0, or what is wrong with @value. */
@@ -20,7 +21,7 @@ typedef const char *(*option_fn)(struct tool_options *options, const char *value
 struct row {
 	const char *name;
 	const char *value; /* what --help calls it; NULL: the option has none */
-	const char *verbs; /* space before and after each; NULL: every verb */
+	const char *verbs; /* comma before and after each; NULL: every verb */
 	const char *help;
 	option_fn set;
 };
@@ -107,6 +108,45 @@ static const char *set_base_sha256(struct tool_options *options, const char *val
 	return NULL;
 }
 
+/* @value: a decimal number from @first to @last and nothing else. */
+static bool parse_number(const char *value, uint64_t first, uint64_t last, uint64_t *ret_number)
+{
+	unsigned long long number;
+	char *end;
+
+	errno = 0;
+	number = strtoull(value, &end, 10);
+	/* strtoull() also takes spaces and signs. */
+	if (*value < '0' || *value > '9' || *end || errno || number < first || number > last)
+		return false;
+	*ret_number = number;
+	return true;
+}
+
+static const char *set_plane(struct tool_options *options, const char *value)
+{
+	uint64_t number;
+
+	if (!parse_number(value, SEAL_ENTRY_PLANE_FIRST, SEAL_ENTRY_PLANE_FIRST + PLANES_MAX - 1,
+			  &number))
+		return "planes have the numbers 2 to 15";
+	options->plane = (unsigned int)number;
+	return NULL;
+}
+
+static const char *set_tib(struct tool_options *options, const char *value)
+{
+	return parse_number(value, 0, DISK_BYTES_MAX / TIB - 1, &options->tib)
+		       ? NULL
+		       : "a disk has TiB 0 to 63 at most";
+}
+
+static const char *set_output(struct tool_options *options, const char *value)
+{
+	options->output = value;
+	return *value ? NULL : "names no file";
+}
+
 static const char *set_json(struct tool_options *options, const char *value)
 {
 	(void)value;
@@ -129,18 +169,24 @@ static const char *set_version(struct tool_options *options, const char *value)
 }
 
 static const struct row rows[] = {
-	{ "base", "FILE[:FORMAT]", " create ",
+	{ "base", "FILE[:FORMAT]", ",create,",
 	  "read unwritten sectors from FILE, which never changes", set_base },
-	{ "base-sha256", NULL, " create ", "check all of FILE at each open, however large it is",
+	{ "base-sha256", NULL, ",create,", "check all of FILE at each open, however large it is",
 	  set_base_sha256 },
-	{ "size", "N", " create ", "of the disk, in bytes or with K, M, G, T; default: the base's",
+	{ "size", "N", ",create,", "of the disk, in bytes or with K, M, G, T; default: the base's",
 	  set_size },
-	{ "key-file", "FILE", " create ", "the key: all bytes of FILE, 32 to 4096", set_key_file },
-	{ "passphrase-file", "FILE", " create ", "the key: the first line of FILE",
+	{ "key-file", "FILE", ",create,key export,", "the key: all bytes of FILE, 32 to 4096",
+	  set_key_file },
+	{ "passphrase-file", "FILE", ",create,key export,", "the key: the first line of FILE",
 	  set_passphrase_file },
-	{ "encryption", "on|off", " create ", "are written sectors encrypted? default: on",
+	{ "encryption", "on|off", ",create,", "are written sectors encrypted? default: on",
 	  set_encryption },
-	{ "json", NULL, " info map ", "print JSON", set_json },
+	{ "plane", "N", ",key export,",
+	  "of plane N, as info numbers them; default: the current one", set_plane },
+	{ "tib", "N", ",key export,", "of the plane's TiB N; default: 0", set_tib },
+	{ "output", "FILE", ",key export,", "write the 64 bytes to FILE, which must not exist",
+	  set_output },
+	{ "json", NULL, ",info,map,", "print JSON", set_json },
 	{ "help", NULL, NULL, "print this and exit", set_help },
 	{ "version", NULL, NULL, "print the version and exit", set_version },
 };
@@ -155,7 +201,7 @@ static bool belongs_to(const struct row *row, const struct verb *verb)
 		return true;
 	if (!verb)
 		return false;
-	snprintf(word, sizeof(word), " %s ", verb->name);
+	snprintf(word, sizeof(word), ",%s,", verb->name);
 	return strstr(row->verbs, word) != NULL;
 }
 
@@ -262,31 +308,64 @@ static int parse_options(struct tool_options *options, int argc, char **argv, ui
 }
 _Static_assert(ARRAY_LEN(rows) <= 32, "a bit for each option");
 
-static const struct verb *find_verb(const char *name)
+static int count_words(const struct verb *verb)
+{
+	return strchr(verb->name, ' ') ? 2 : 1;
+}
+
+/* Do @words, of which the first is there, begin with the name of @verb? */
+static bool is_named(const struct verb *verb, char *const *words)
+{
+	size_t first_bytes = strlen(words[0]);
+
+	if (count_words(verb) == 1)
+		return strcmp(words[0], verb->name) == 0;
+	return strncmp(words[0], verb->name, first_bytes) == 0 && verb->name[first_bytes] == ' ' &&
+	       words[1] && strcmp(words[1], verb->name + first_bytes + 1) == 0;
+}
+
+static const struct verb *find_verb(char *const *words)
 {
 	for (const struct verb *verb = tool_verbs; verb->name; verb++)
-		if (strcmp(name, verb->name) == 0)
+		if (is_named(verb, words))
 			return verb;
 	return NULL;
 }
 
 /*
- * The first word that is neither an option nor an option's value, or NULL. What
- * is wrong with the options shows later, when the verb can be named beside it.
+ * The words that are neither options nor an option's value, up to NULL. What is
+ * wrong with the options shows later, when the verb can be named beside it.
  * @words: argv; put in another order.
  */
-static const char *first_operand(int argc, char **words)
+static char **find_operands(int argc, char **words)
 {
 	struct option getopt_rows[ARRAY_LEN(rows) + 1];
-	const char *operand;
+	char **operands;
 
 	fill_getopt(getopt_rows);
 	opterr = 0;
 	while (getopt_long(argc, words, ":", getopt_rows, NULL) != -1)
 		;
-	operand = words[optind];
+	operands = words + optind;
 	optind = 0; /* glibc: the next call begins anew */
-	return operand;
+	return operands;
+}
+
+/* Names the second word as well when the first one wants one. */
+static void refuse_verb(char *const *operands, struct problem *problem)
+{
+	size_t first_bytes = strlen(operands[0]);
+
+	for (const struct verb *verb = tool_verbs; verb->name; verb++) {
+		if (count_words(verb) == 1 || strncmp(verb->name, operands[0], first_bytes) != 0 ||
+		    verb->name[first_bytes] != ' ')
+			continue;
+		tool_usage_problem(problem, NULL, "unknown verb %s%s%s: did you mean %s?",
+				   operands[0], operands[1] ? " " : "",
+				   operands[1] ? operands[1] : "", verb->name);
+		return;
+	}
+	tool_usage_problem(problem, NULL, "unknown verb %s", operands[0]);
 }
 
 static int parse_verb(struct tool_options *options, int argc, char *const *argv,
@@ -294,20 +373,24 @@ static int parse_verb(struct tool_options *options, int argc, char *const *argv,
 {
 	/* Of a copy: "create --size" in another order would read "--size create". */
 	char **words = calloc((size_t)argc + 1, sizeof(*words));
-	const char *name;
+	char **operands;
+	int r = 0;
 
 	if (!words) {
 		tool_usage_problem(problem, NULL, "no memory");
 		return -EINVAL;
 	}
 	memcpy(words, argv, (size_t)argc * sizeof(*words));
-	name = first_operand(argc, words);
+	operands = find_operands(argc, words);
+	if (*operands) {
+		options->verb = find_verb(operands);
+		if (!options->verb) {
+			refuse_verb(operands, problem);
+			r = -EINVAL;
+		}
+	}
 	free(words);
-	options->verb = name ? find_verb(name) : NULL;
-	if (!name || options->verb)
-		return 0;
-	tool_usage_problem(problem, NULL, "unknown verb %s", name);
-	return -EINVAL;
+	return r;
 }
 
 /* @given: as parse_options() left it. */
@@ -353,5 +436,6 @@ int tool_options_parse(struct tool_options *options, int argc, char **argv, stru
 		return -EINVAL;
 	}
 	r = check_given(options, given, problem);
-	return r == 0 ? parse_image(options, argv + optind + 1, problem) : r;
+	return r == 0 ? parse_image(options, argv + optind + count_words(options->verb), problem)
+		      : r;
 }

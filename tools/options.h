@@ -34,7 +34,10 @@ struct tool_options {
 	bool has_base;
 	char base_path[PATH_BYTES_MAX];
 	enum base_format base_format;
-	uint64_t size_bytes;	      /* 0: not given */
+	uint64_t size_bytes; /* 0: not given */
+	unsigned int plane;  /* its map value; 0: the current one */
+	uint64_t tib;
+	const char *output;	      /* a path, argv's; NULL: stdout */
 	unsigned int nr_key_sources;  /* counted beyond the one there is room for */
 	struct key_source key_source; /* the last; its name is argv's */
 	const char *image;	      /* the operand; argv's */
@@ -42,7 +45,7 @@ struct tool_options {
 
 /* A row of the table in main.c; a new verb is a new row. */
 struct verb {
-	const char *name;
+	const char *name;     /* one word, or two: "key export" */
 	const char *operands; /* as --help shows them */
 	const char *summary;  /* for the list of verbs: a few words */
 	const char *help;     /* whole lines */

@@ -7,7 +7,7 @@
 set -euo pipefail
 
 build="gcc make pkg-config liburing-dev libssl-dev libaio-dev libjansson-dev"
-check="libcriterion-dev libnbd-bin libnbd-dev python3-libnbd qemu-utils fio jq xxd python3 strace"
+check="libcriterion-dev libnbd-bin libnbd-dev python3-libnbd qemu-utils fio jq xxd python3 strace nbdkit"
 lint="clang clang-format clang-tidy cppcheck shellcheck"
 read -ra wanted <<<"$build $check $lint"
 

@@ -158,9 +158,10 @@ static json_t *plane_json(const struct image *image, unsigned int i)
 	const struct seal_plane *plane = &image->super.planes[i];
 	bool sealed = plane->kind == SEAL_PLANE_SEALED;
 
-	return json_pack("{s:i, s:s, s:o}", "map_value", (int)i + SEAL_ENTRY_PLANE_FIRST, "kind",
-			 sealed ? "sealed" : "plain", "key_id",
-			 sealed ? le_number(plane->key_id) : json_null());
+	return json_pack("{s:i, s:s, s:o, s:o}", "map_value", (int)i + SEAL_ENTRY_PLANE_FIRST,
+			 "kind", sealed ? "sealed" : "plain", "key_id",
+			 sealed ? le_number(plane->key_id) : json_null(), "file_offset_bytes",
+			 le_number(plane->file_offset_bytes));
 }
 
 static json_t *key_slot_json(const struct image *image, unsigned int i)

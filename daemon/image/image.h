@@ -49,6 +49,7 @@ struct image {
 	unsigned int key_slot;		/* that opened it */
 
 	struct disk disk;		/* what requests see */
+	void *entries_memory;		/* of its map; mapped */
 	struct inbox inbox;
 	struct lane lane;		/* of the opening and closing thread */
 	struct lane *only_lane;

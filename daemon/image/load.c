@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "image/image.h"
 #include "image/names.h"
@@ -45,6 +46,27 @@ static enum superblock_verdict judge_supers(struct seal_superblock copies[2],
 	return verdicts[*ret_best];
 }
 
+/* docs/format.md 2: an image ends where its last plane does, or later. */
+static int check_length(struct image *image, struct problem *problem)
+{
+	const struct seal_superblock *super = &image->super;
+	uint64_t plane_bytes = superblock_plane_offset(super, 1) - superblock_plane_offset(super, 0);
+	uint64_t end_bytes = superblock_plane_offset(super, 0);
+
+	for (unsigned int i = 0; i < PLANES_MAX; i++) {
+		const struct seal_plane *plane = &super->planes[i];
+		uint64_t plane_end = le64_get(plane->file_offset_bytes) + plane_bytes;
+
+		if (plane->kind != SEAL_PLANE_NONE && plane_end > end_bytes)
+			end_bytes = plane_end;
+	}
+	if (image->store.bytes >= end_bytes)
+		return 0;
+	problem_set(problem, "image", image->path, "is cut short: %llu bytes of %llu",
+		    (unsigned long long)image->store.bytes, (unsigned long long)end_bytes);
+	return -EUCLEAN;
+}
+
 static int load_super(struct image *image, struct problem *problem)
 {
 	static const uint64_t places[2] = { SEAL_SUPERBLOCK_A, SEAL_SUPERBLOCK_B };
@@ -69,7 +91,7 @@ static int load_super(struct image *image, struct problem *problem)
 	if (image->writable && le64_get(image->super.feature_ro_compat) != 0)
 		return refused(problem, image,
 			       "made by a newer sealblk: this one may read but not serve it");
-	return 0;
+	return check_length(image, problem);
 }
 
 static int load_keyring(struct image *image, struct problem *problem)
@@ -192,6 +214,23 @@ static int load_bitmap(struct image *image, struct mac_ctx *mac, struct problem 
 	return 0;
 }
 
+/*
+ * Reserved, not committed: a large disk's map is mostly uniform blocks, which
+ * need none of it. Also keeps the map of a 64 TiB disk openable on a small host.
+ */
+static int map_memory(struct image *image)
+{
+	void *memory = mmap(NULL, map_entries_bytes(image->disk.nr_sectors),
+			    PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (memory == MAP_FAILED)
+		return -errno;
+	image->entries_memory = memory;
+	image->disk.map.config.entries_memory = memory;
+	return 0;
+}
+
 static void no_notify(struct lane *lane)
 {
 	/* The image's own lane looks into its inbox by itself. */
@@ -209,9 +248,12 @@ static int load(struct image *image, struct problem *problem)
 	if (r < 0)
 		return r;
 	configure_map(image);
-	if (map_init(&image->disk.map, image->super.current_plane) < 0) {
+	r = map_memory(image);
+	if (r == 0)
+		r = map_init(&image->disk.map, image->super.current_plane);
+	if (r < 0) {
 		problem_set(problem, "image", image->path, "no memory for its map");
-		return -ENOMEM;
+		return r;
 	}
 	image->lane.disk = &image->disk;
 	image->lane.ring = image->ring;
@@ -258,6 +300,8 @@ struct image *image_free(struct image *image)
 	if (image->dirty_memory)
 		image->dirty_store->ops->release(image->dirty_store, image->dirty_memory);
 	map_done(&image->disk.map);
+	if (image->entries_memory)
+		munmap(image->entries_memory, map_entries_bytes(image->disk.nr_sectors));
 	base_close(&image->base);
 	key_mem_free(image->keys);
 	store_close(&image->store);

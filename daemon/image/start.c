@@ -191,6 +191,20 @@ static int new_dirty_file(struct image *image, const uint8_t nonce[SEAL_NONCE_BY
 	return r;
 }
 
+/*
+ * A daemon that was killed while it closed the image may have left a superblock
+ * in the cache only: it must be on the disk before the other one is written, or
+ * a power cut could tear both.
+ */
+static int settle_clean(struct image *image, struct problem *problem)
+{
+	int r = image_sync(image);
+
+	if (r < 0)
+		problem_set(problem, "image", image->path, "cannot be synced: %s", strerror(-r));
+	return r;
+}
+
 static int begin_session(struct image *image, const struct image_session *session,
 			 bool was_clean, struct problem *problem)
 {
@@ -198,6 +212,8 @@ static int begin_session(struct image *image, const struct image_session *sessio
 	int r = random_public(nonce, sizeof(nonce));
 
 	memcpy(old_nonce, image->super.open_nonce, sizeof(old_nonce));
+	if (r == 0 && was_clean)
+		r = settle_clean(image, problem);
 	if (r == 0 && was_clean)
 		r = bump_open_seq(image, problem);
 	if (r == 0)

@@ -18,7 +18,7 @@ static int allocate(struct map *map)
 	uint64_t nr = map->nr_blocks;
 
 	map->heads = calloc(nr, sizeof(*map->heads));
-	map->entries = calloc(nr, SEAL_BLOCK_BODY_BYTES);
+	map->entries = map->config.entries_memory;
 	map->written = calloc(words_for(nr), sizeof(*map->written));
 	map->reserved = calloc(words_for(nr), sizeof(*map->reserved));
 	map->slots = calloc(words_for(nr), sizeof(*map->slots));
@@ -26,18 +26,27 @@ static int allocate(struct map *map)
 	map->bitmap_slots = calloc(map->nr_bitmap_blocks, 1);
 	map->dirty_pool = calloc(DIRTY_BLOCKS_MAX, sizeof(*map->dirty_pool));
 	map->switch_grace = calloc(1, sizeof(*map->switch_grace));
-	if (!map->heads || !map->entries || !map->written || !map->reserved || !map->slots ||
+	if (!map->heads || !map->written || !map->reserved || !map->slots ||
 	    !map->lagging || !map->bitmap_slots || !map->dirty_pool || !map->switch_grace)
 		return -ENOMEM;
 	return 0;
+}
+
+static uint64_t blocks_of(uint64_t disk_sectors)
+{
+	return (disk_sectors + SEAL_BLOCK_SECTORS - 1) / SEAL_BLOCK_SECTORS;
+}
+
+uint64_t map_entries_bytes(uint64_t disk_sectors)
+{
+	return blocks_of(disk_sectors) * SEAL_BLOCK_BODY_BYTES;
 }
 
 int map_init(struct map *map, uint8_t current)
 {
 	int r;
 
-	map->nr_blocks =
-		(map->config.disk_sectors + SEAL_BLOCK_SECTORS - 1) / SEAL_BLOCK_SECTORS;
+	map->nr_blocks = blocks_of(map->config.disk_sectors);
 	map->nr_bitmap_blocks = (map->nr_blocks + SEAL_BITMAP_BITS - 1) / SEAL_BITMAP_BITS;
 	atomic_init(&map->epoch.now, 2);
 	atomic_init(&map->current, current);
@@ -69,7 +78,6 @@ void map_done(struct map *map)
 	free(map->slots);
 	free(map->reserved);
 	free(map->written);
-	free(map->entries);
 	free(map->heads);
 	memset(map, 0, sizeof(*map));
 }

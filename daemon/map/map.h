@@ -52,6 +52,7 @@ struct map_run {
 struct map_config {
 	int fd;				/* of the image */
 	uint64_t disk_sectors;
+	void *entries_memory;		/* map_entries_bytes(), zeroed, the caller's; used bit by bit */
 	uint64_t bitmap_offset;
 	uint64_t map_offset;
 	uint8_t uuid[SEAL_UUID_BYTES];
@@ -144,6 +145,9 @@ struct map {
 	struct map_round *round;
 	struct map_sweep *sweep;
 };
+
+/* How much config.entries_memory a disk needs: 1 GiB per TiB, hardly any of it ever touched. */
+uint64_t map_entries_bytes(uint64_t disk_sectors);
 
 /*
  * @map->config is filled in. Allocates; nothing is read. All blocks count as

@@ -123,16 +123,47 @@ static void sleep_ms(uint64_t ms)
 	(void)clock_nanosleep(CLOCK_MONOTONIC, 0, &span, NULL);
 }
 
-static int lock_try(int fd, enum store_lock lock)
+/*
+ * A shared lock is on a few bytes only, those of QEMU's image locking protocol
+ * (100 + permission: held; 200 + permission: not granted to others): QEMU may
+ * then read the same base beside us, but not write or resize it. An exclusive
+ * lock is on the whole file, so it keeps out every holder of a shared one.
+ */
+static const struct {
+	off_t first;
+	off_t nr;
+} shared_ranges[] = {
+	{ 0, 1 },   /* what our own shared locks have in common */
+	{ 100, 1 }, /* we read consistent data */
+	{ 201, 1 }, /* nobody writes */
+	{ 203, 1 }, /* nobody resizes */
+};
+
+static int lock_range(int fd, short type, off_t first, off_t nr)
 {
-	struct flock whole_file = {
-		.l_type = lock == STORE_LOCK_SHARED ? F_RDLCK : F_WRLCK,
+	struct flock range = {
+		.l_type = type,
 		.l_whence = SEEK_SET,
+		.l_start = first,
+		.l_len = nr,
 	};
 
-	if (fcntl(fd, F_OFD_SETLK, &whole_file) == 0)
+	if (fcntl(fd, F_OFD_SETLK, &range) == 0)
 		return 0;
 	return errno == EAGAIN || errno == EACCES ? -EBUSY : -errno;
+}
+
+static int lock_try(int fd, enum store_lock lock)
+{
+	int r = 0;
+
+	if (lock == STORE_LOCK_EXCLUSIVE)
+		return lock_range(fd, F_WRLCK, 0, 0);
+	for (size_t i = 0; i < ARRAY_LEN(shared_ranges) && r == 0; i++)
+		r = lock_range(fd, F_RDLCK, shared_ranges[i].first, shared_ranges[i].nr);
+	if (r < 0)
+		(void)lock_range(fd, F_UNLCK, 0, 0);
+	return r;
 }
 
 static int lock_wait(int fd, enum store_lock lock, int wait_ms)

@@ -13,7 +13,7 @@ socket=$TEST_DIR/s
 seed=${SEED:-$(od -An -tu2 -N2 /dev/urandom | tr -d ' ')}
 echo "SEED=$seed"
 RANDOM=$seed
-client=$SRC_DIR/tests/tools/kill9_client.py
+client=$SRC_DIR/tests/tools/end_under_load.py
 
 make_key key
 make_base base.vhd fixed 8
@@ -53,19 +53,20 @@ for ((i = 0; i < rounds; i++)); do
 done
 expect_equal "$base_before" "$(digest base.vhd)" "the base's digest"
 
-# ---- fio's own bookkeeping: what it got acknowledged, it finds again ----------------
+# ---- fio: what one job wrote is there when the daemon dies under the next -----------
 "$sealblk" create --size 64M --key-file key fio.seal
-fio_run() {
-	fio --name=v --ioengine=nbd --uri="$(nbd_uri "$socket")" --rw=randwrite --bsrange=512-64k \
-		--bs_unaligned=0 --blockalign=512 --size=64M --iodepth=16 --verify=crc32c \
-		--randseed="$seed" --norandommap=0 "$@" >fio.log 2>&1
+fio_job() {
+	fio --name=v --ioengine=nbd --uri="$(nbd_uri "$socket")" --rw=randwrite \
+		--bsrange=512-64k --iodepth=16 --verify=crc32c --randseed="$seed" "$@" >fio.log 2>&1
 }
 serve fio.seal
-fio_run --do_verify=0 --rate_iops=2000 --verify_state_save=1 --trigger-timeout=1s \
-	--trigger="kill -9 $daemon_pid" || true
-wait "$daemon_pid" 2>/dev/null || true
-disown_pid "$daemon_pid"
-[[ -e local-v-0-verify.state ]] || { cat fio.log; fail "fio kept no state"; }
+fio_job --size=16M --do_verify=0 || { cat fio.log; fail "fio cannot write"; }
+{ fio_job --offset=32M --size=32M --do_verify=0 --time_based --runtime=30 || exit 1; } &
+fio_pid=$!
+own_pid "$fio_pid"
+sleep 0.5
+kill_daemon
+wait "$fio_pid" && fail "fio did not notice that the daemon is gone"
 serve fio.seal
-fio_run --verify_state_load=1 --verify_only=1 || { cat fio.log; fail "fio misses its data"; }
+fio_job --size=16M --verify_only=1 || { cat fio.log; fail "fio misses what it wrote"; }
 stop_daemon

@@ -187,7 +187,9 @@ static void verify_closed(struct explorer *x, const struct world *world)
 			explore_violation(x, "closed, but the slots of map block %" PRIu64
 					     " differ", i);
 	for (int i = 0; i < MEMORY_FILES_MAX; i++)
-		if (world->memory.files[i].exists)
+		if (world->memory.files[i].exists &&
+		    memcmp(world->memory.files[i].nonce, world->image->super.open_nonce,
+			   SEAL_NONCE_BYTES) == 0)
 			explore_violation(x, "closed, but a dirty file is left");
 	verify_places(x, world);
 }

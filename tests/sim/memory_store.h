@@ -12,7 +12,7 @@
 #include "image/dirty_store.h"
 
 enum {
-	MEMORY_FILES_MAX = 4,
+	MEMORY_FILES_MAX = 8,
 	MEMORY_RECORDS = 64, /* of each area that copies and digests look at */
 };
 

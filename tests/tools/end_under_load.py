@@ -1,14 +1,14 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""Many requests in flight, kill -9 of the daemon in their midst, and the check.
+"""Many requests in flight, the end of the daemon in their midst, and the check.
 
-    kill9_client.py load  SOCKET STATE SEED SECONDS PID [BASE.raw]
-    kill9_client.py check SOCKET STATE [BASE.raw]
+    end_under_load.py load [--signal NAME] SOCKET STATE SEED SECONDS PID [BASE.raw]
+    end_under_load.py check SOCKET STATE [BASE.raw]
 
 load writes, trims, zeroes, reads and flushes at random over several
-connections, kills PID after SECONDS, and keeps in STATE what was acknowledged.
-check, against the restarted daemon, wants each sector to hold what was
-acknowledged last, or what was on its way when the daemon died.
+connections, sends PID a signal (KILL) after SECONDS, and keeps in STATE what
+was acknowledged. check, against the restarted daemon, wants each sector to hold
+what was acknowledged last, or what was on its way when the daemon ended.
 """
 import json
 import os
@@ -61,7 +61,7 @@ class Load:
         self.model = model
         self.handles = [connect(socket) for _ in range(CONNECTIONS)]
         self.busy = bytearray(len(model.held))  # sectors some request is about
-        self.killed = False
+        self.ended = False
         self.failures = []
         self.acknowledged = 0
 
@@ -119,7 +119,7 @@ class Load:
             handle.aio_zero(count * SECTOR, first * SECTOR, completion=done, flags=flags)
 
     def went_wrong(self, error, what):
-        if error.value and not self.killed:
+        if error.value and not self.ended:
             self.fail("%s: %s" % (what, os.strerror(error.value)))
         return error.value != 0
 
@@ -162,12 +162,12 @@ class Load:
             elif events & select.POLLOUT:
                 by_fd[fd].aio_notify_write()
 
-    def run(self, seconds, pid):
+    def run(self, seconds, pid, sign):
         end = time.monotonic() + seconds
         while time.monotonic() < end and not self.failures:
             self.turn()
-        self.killed = True
-        os.kill(pid, signal.SIGKILL)
+        self.ended = True
+        os.kill(pid, sign)
         # Replies that are still in the sockets count as not received.
         self.model.save()
 
@@ -178,13 +178,13 @@ def connect(socket):
     return handle
 
 
-def load(socket, state, seed, seconds, pid, base=None):
+def load(sign, socket, state, seed, seconds, pid, base=None):
     probe = connect(socket)
     model = Model(state, base, probe.get_size() // SECTOR)
     probe.shutdown()
     run = Load(socket, model, seed)
-    run.run(float(seconds), int(pid))
-    print("killed after %s s: %d changes acknowledged, %d sectors under way"
+    run.run(float(seconds), int(pid), sign)
+    print("ended after %s s: %d changes acknowledged, %d sectors under way"
           % (seconds, run.acknowledged, len(model.coming)))
     return run.failures
 
@@ -217,7 +217,11 @@ def check(socket, state, base=None):
 
 def main():
     verb, arguments = sys.argv[1], sys.argv[2:]
-    failures = {"load": load, "check": check}[verb](*arguments)
+    sign = signal.SIGKILL
+    if arguments[0] == "--signal":
+        sign = signal.Signals["SIG" + arguments[1]]
+        arguments = arguments[2:]
+    failures = check(*arguments) if verb == "check" else load(sign, *arguments)
     for text in failures[:10]:
         print(text, file=sys.stderr)
     if failures:

@@ -1,0 +1,91 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+#
+# The dirty file in the runtime directory holds what was acknowledged and not
+# flushed when a daemon is killed. Without it the image is refused, until
+# somebody says --accept-loss.
+# shellcheck source-path=SCRIPTDIR/..
+. "$(dirname "$0")/../lib.sh"
+
+need qemu-io jq
+cd "$TEST_DIR"
+socket=$TEST_DIR/s
+runtime=$XDG_RUNTIME_DIR/sealblk
+((EUID == 0)) && runtime=/run/sealblk
+make_key key
+"$sealblk" create --size 4M --key-file key image.seal
+uuid=$("$sealblk" info --json image.seal | jq -r .uuid)
+
+# 1 is flushed; 2 is acknowledged only: qemu-io ends itself before the flush at its end.
+crash() {
+	start_daemon --socket "$socket" --key-file key image.seal
+	nbd_io "$socket" 'write -P 1 0 64k' flush
+	qemu-io -f raw -t writeback -c 'write -P 2 1M 64k' -c 'sigraise 9' "$(nbd_uri "$socket")" \
+		>>qemu-io.log || true
+	kill_daemon
+}
+
+dirty_files() {
+	find "$runtime" -name "$uuid.*.dirty"
+}
+
+refuse() {
+	local before
+	before=$(digest image.seal)
+	expect_exit 3 timeout 20 "$sealblkd" --socket "$socket" --key-file key image.seal
+	expect_equal 1 "$(wc -l <output)" "lines printed"
+	expect_output "^sealblkd: error: image image.seal: .*$1.*--accept-loss"
+	expect_equal "$before" "$(digest image.seal)" "digest of the image"
+}
+
+mode() {
+	stat -c %a "$1"
+}
+
+crash
+dirty=$(dirty_files)
+[[ -f $dirty ]] || fail "no dirty file"
+expect_equal 700 "$(mode "$runtime")" "mode of the runtime directory"
+expect_equal 600 "$(mode "$dirty")" "mode of the dirty file"
+
+# ---- away, too short, of another image, damaged: refused; back again: merged -----------
+mv "$dirty" kept
+refuse 'dirty file is missing'
+head -c 4096 kept >"$dirty"
+refuse 'dirty file'
+head -c "$(stat -c %s kept)" /dev/zero >"$dirty"
+refuse 'dirty file is not of this image'
+for at in 8 40 100; do
+	cp kept "$dirty"
+	flip_byte "$dirty" "$at"
+	refuse 'dirty file is not of this image'
+done
+mv kept "$dirty"
+start_daemon --socket "$socket" --key-file key image.seal
+grep -Eq 'recovered, [1-9][0-9]* records merged' "$daemon_log" || fail "no records were merged"
+nbd_io "$socket" 'read -P 1 0 64k' 'read -P 2 1M 64k' 'discard 1M 64k'
+stop_daemon
+expect_equal '' "$(dirty_files)" "dirty files of a closed image"
+echo '- missing and found'
+
+# ---- lost for good ---------------------------------------------------------------------
+crash
+rm "$(dirty_files)"
+refuse 'dirty file is missing'
+start_daemon --socket "$socket" --key-file key --accept-loss image.seal
+nbd_io "$socket" 'read -P 1 0 64k' 'read -P 0 1M 64k' 'write -P 3 1M 64k'
+stop_daemon
+start_daemon --socket "$socket" --key-file key image.seal
+nbd_io "$socket" 'read -P 1 0 64k' 'read -P 3 1M 64k'
+stop_daemon
+echo '- lost'
+
+# ---- no place for one -------------------------------------------------------------------
+if ((EUID != 0)); then
+	expect_exit 1 env -u XDG_RUNTIME_DIR "$sealblkd" --socket "$socket" --key-file key image.seal
+	expect_output 'runtime directory \$XDG_RUNTIME_DIR: is not set'
+	expect_exit 1 env XDG_RUNTIME_DIR=/nowhere/else "$sealblkd" --socket "$socket" --key-file key \
+		image.seal
+	expect_output 'runtime directory /nowhere/else/sealblk: cannot be made'
+	expect_equal 1 "$(wc -l <output)" "lines printed"
+fi

@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+#
+# The kernel's NBD client, over TCP: an ext4 filesystem is made, filled, checked
+# and trimmed in a guest, which is started twice; then the host asks what is
+# encrypted.
+# shellcheck source-path=SCRIPTDIR/..
+. "$(dirname "$0")/../lib.sh"
+# shellcheck source-path=SCRIPTDIR
+. "$(dirname "$0")/guest.sh"
+
+need nbdinfo python3 qemu-system-x86_64
+cd "$TEST_DIR"
+make_key key
+"$BUILD_DIR/tests/mkvhd" --size 96M base.vhd
+sha256sum base.vhd >base.sum
+"$sealblk" create --base base.vhd --key-file key vm.seal
+
+free_port() {
+	python3 -c 'import socket; s = socket.create_server(("127.0.0.1", 0)); print(s.getsockname()[1])'
+}
+
+# run PHASE: the daemon serves on TCP while a guest runs this part of the job.
+run() {
+	local port
+	port=$(free_port)
+	start_daemon --listen "127.0.0.1:$port" --socket "$TEST_DIR/s" --key-file key \
+		--export disk=vm.seal
+	run_job job-nbd-client.sh 120 "port=$port phase=$1" \
+		-netdev user,id=net -device virtio-net-pci,netdev=net
+	nbdinfo --map=x-sealblk:encryption "$(nbd_uri s disk)" >"map.$1"
+	stop_daemon
+}
+
+# expect_state MAP STATE: of every sector range in the file "extents".
+expect_state() {
+	awk -v wanted="$2" '
+		FNR == NR { first[++n] = $1 / 512; last[n] = ($1 + $2) / 512 - 1; state[n] = $4; next }
+		{
+			split($1, range, "-")
+			for (i = 1; i <= n; i++) {
+				if (last[i] < range[1] || first[i] > range[2] || state[i] == wanted)
+					continue
+				print "sectors " $1 ": " state[i] ", not " wanted
+				bad = 1
+			}
+			ranges++
+		}
+		END { exit bad || !ranges }' "$1" extents || fail "not all of it is $2"
+}
+
+run write_files
+expect_equal "$(head -c 16M base.vhd | sha256sum | cut -d' ' -f1)" \
+	"$(job_value "$guest_log" sha256)" "digest of the base's first 16 MiB in the guest"
+job_value "$guest_log" sectors >extents
+expect_state map.write_files sealed
+
+run trim
+expect_state map.trim zero
+grep -qw sealed map.trim || fail "nothing is sealed"
+
+sha256sum -c --quiet base.sum
+grep -q 'GUEST PLAINTEXT' vm.seal && fail "the guest's plaintext is in the image"
+"$sealblk" info vm.seal
