@@ -162,7 +162,8 @@ nbd_io() {
 	local socket=$1 command args=()
 	shift
 	for command; do args+=(-c "$command"); done
-	qemu-io -f raw -d unmap "${args[@]}" "$(nbd_uri "$socket")" >>"$TEST_DIR/qemu-io.log" || {
+	qemu-io -f raw -t writeback -d unmap "${args[@]}" "$(nbd_uri "$socket")" \
+		>>"$TEST_DIR/qemu-io.log" || {
 		tail -n 5 "$TEST_DIR/qemu-io.log" >&2
 		return 1
 	}

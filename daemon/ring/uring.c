@@ -15,6 +15,7 @@
 #include <liburing.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "ring/queue.h"
 #include "ring/ring.h"
@@ -25,6 +26,11 @@ enum {
 	ENTRIES_MAX = 1 << 14, /* twice this is the longest ring of the kernel */
 	BATCH = 64,	       /* completions taken off the ring at a time */
 	SLOT_NONE = UINT16_MAX,
+	/*
+	 * Of a buffered write at a time: the page cache takes a longer piece as one
+	 * large folio, and ext4 then walks all its buffers at each later small write.
+	 */
+	PIECE_BYTES = 64 << 10,
 };
 #define ADVISE_BYTES_MAX ((uint64_t)1 << 30) /* the SQE's field has 32 bits */
 
@@ -49,7 +55,7 @@ struct uring {
 	struct io_uring kernel;
 	bool enabled;		     /* by the thread that waits */
 	struct ring_queue line;	     /* for a free slot */
-	struct ring_queue cancelled; /* left the line, @done not yet called */
+	struct ring_queue finished; /* over without the kernel's ring, @done not yet called */
 	unsigned int nr_cancels;     /* slots with CANCEL_WANTED */
 	uint16_t first_free;
 	unsigned int nr_slots;
@@ -147,11 +153,36 @@ static void start_line(struct uring *u)
 	}
 }
 
+/*
+ * A buffered write is a copy into the page cache, done sooner than it can be
+ * handed over: no file system takes it without blocking, so io_uring would give
+ * it to a kernel thread, and a file's writes to one after another. It may wait
+ * when the host has too many dirty pages, as every writer then does.
+ */
+static bool run_at_once(struct uring *u, struct ring_op *op)
+{
+	ssize_t written;
+
+	if (op->kind != RING_WRITE)
+		return false;
+	do {
+		uint32_t left = op->bytes - op->done_bytes;
+
+		written = pwrite(op->fd, op->data + op->done_bytes,
+				 left < PIECE_BYTES ? left : PIECE_BYTES,
+				 (off_t)(op->offset_bytes + op->done_bytes));
+	} while (!ring_op_advance(op, written < 0 ? -errno : (int)written, &op->result));
+	ring_queue_push(&u->finished, op);
+	return true;
+}
+
 static void submit(struct ring *ring, struct ring_op *op)
 {
 	struct uring *u = uring_of(ring);
 
 	op->slot = SLOT_NONE;
+	if (run_at_once(u, op))
+		return;
 	ring_queue_push(&u->line, op);
 	start_line(u);
 }
@@ -172,7 +203,7 @@ static void cancel(struct ring *ring, struct ring_op *op)
 		}
 	} else if (ring_queue_remove(&u->line, op)) {
 		op->result = -ECANCELED;
-		ring_queue_push(&u->cancelled, op);
+		ring_queue_push(&u->finished, op);
 	}
 }
 
@@ -325,10 +356,10 @@ static int wait(struct ring *ring, int timeout_ms)
 	if (r < 0)
 		return r;
 	queue_cancels(u);
-	r = enter(u, u->cancelled.head ? 0 : timeout_ms);
+	r = enter(u, u->finished.head ? 0 : timeout_ms);
 	if (r < 0)
 		return r;
-	ring_queue_deliver(ring, &u->cancelled);
+	ring_queue_deliver(ring, &u->finished);
 	reap(u);
 	return 0;
 }

@@ -27,13 +27,23 @@ refuse() {
 	nbd_io "$socket" 'read -P 1 0 64k' 'write -P 1 0 4k' flush
 }
 
+# One daemon, the same image twice: in the background, since the lock is waited for.
+"$sealblk" create --size 4M --key-file key third.seal
+timeout 20 "$sealblkd" --socket "$TEST_DIR/third" --key-file key --export a=third.seal \
+	--export b=third.seal >third.log 2>&1 &
+third_pid=$!
+own_pid "$third_pid"
+
 refuse 'image\.seal: in use' 7 image.seal
 before=$(digest copy.seal)
 refuse 'copy\.seal: a copy of it with the same UUID is being served' 2 copy.seal
 expect_equal "$before" "$(digest copy.seal)" "digest of the copy"
-# One daemon, the same image twice.
-"$sealblk" create --size 4M --key-file key third.seal
-refuse 'third\.seal: in use' 7 --export a=third.seal --export b=third.seal
+
+status=0
+wait "$third_pid" || status=$?
+disown_pid "$third_pid"
+expect_equal 1 "$status" "exit of the one with an image twice"
+grep -q 'error: image third.seal: in use' third.log || fail "not said: in use"
 cp --sparse=always third.seal fourth.seal
 refuse 'fourth\.seal: a copy of it' 7 --export a=third.seal --export b=fourth.seal
 expect_equal clean "$("$sealblk" info --json third.seal | jq -r .state)" "state of the first of two"

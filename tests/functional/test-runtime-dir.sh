@@ -83,7 +83,7 @@ echo '- lost'
 # ---- no place for one -------------------------------------------------------------------
 if ((EUID != 0)); then
 	expect_exit 1 env -u XDG_RUNTIME_DIR "$sealblkd" --socket "$socket" --key-file key image.seal
-	expect_output 'runtime directory \$XDG_RUNTIME_DIR: is not set'
+	expect_output 'runtime directory .XDG_RUNTIME_DIR: is not set'
 	expect_exit 1 env XDG_RUNTIME_DIR=/nowhere/else "$sealblkd" --socket "$socket" --key-file key \
 		image.seal
 	expect_output 'runtime directory /nowhere/else/sealblk: cannot be made'

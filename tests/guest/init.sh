@@ -14,7 +14,6 @@ while read -r module; do
 	# Some are for processors that this one is not.
 	insmod "/modules/$module" 2>/dev/null || echo "(without $module)"
 done </modules/order
-mdev -s
 
 set -a
 . /job/variables

@@ -32,15 +32,15 @@ print_extents() {
 
 write_files() {
 	attach
-	echo "sha256=$(head -c 16777216 /dev/nbd0 | sha256sum | cut -d' ' -f1)"
+	echo "sha256=$(head -c 4194304 /dev/nbd0 | sha256sum | cut -d' ' -f1)"
 	/programs/mke2fs -q -t ext4 -E nodiscard,lazy_itable_init=0,lazy_journal_init=0 /dev/nbd0
 	mount -t ext4 /dev/nbd0 /mnt
 	mkdir /mnt/small
-	for i in $(seq 200); do
+	for i in $(seq 10); do
 		yes "GUEST PLAINTEXT $i" | head -n "$i" >/mnt/small/$i
 	done
-	head -c 20000000 /dev/urandom >/mnt/large
-	yes "GUEST PLAINTEXT" | head -c 16777216 >/mnt/doomed
+	head -c 6000000 /dev/urandom >/mnt/large
+	yes "GUEST PLAINTEXT" | head -c 8388608 >/mnt/doomed
 	(cd /mnt && sha256sum large small/* >sums)
 	sync
 	print_extents /mnt/doomed

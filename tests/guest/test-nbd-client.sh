@@ -11,6 +11,7 @@
 
 need nbdinfo python3 qemu-system-x86_64
 cd "$TEST_DIR"
+zero=1 sealed=3	# in the map
 make_key key
 "$BUILD_DIR/tests/mkvhd" --size 96M base.vhd
 sha256sum base.vhd >base.sum
@@ -35,7 +36,7 @@ run() {
 # expect_state MAP STATE: of every sector range in the file "extents".
 expect_state() {
 	awk -v wanted="$2" '
-		FNR == NR { first[++n] = $1 / 512; last[n] = ($1 + $2) / 512 - 1; state[n] = $4; next }
+		FNR == NR { first[++n] = $1 / 512; last[n] = ($1 + $2) / 512 - 1; state[n] = $3; next }
 		{
 			split($1, range, "-")
 			for (i = 1; i <= n; i++) {
@@ -50,14 +51,14 @@ expect_state() {
 }
 
 run write_files
-expect_equal "$(head -c 16M base.vhd | sha256sum | cut -d' ' -f1)" \
-	"$(job_value "$guest_log" sha256)" "digest of the base's first 16 MiB in the guest"
+expect_equal "$(head -c 4M base.vhd | sha256sum | cut -d' ' -f1)" \
+	"$(job_value "$guest_log" sha256)" "digest of the base's first 4 MiB in the guest"
 job_value "$guest_log" sectors >extents
-expect_state map.write_files sealed
+expect_state map.write_files "$sealed"
 
 run trim
-expect_state map.trim zero
-grep -qw sealed map.trim || fail "nothing is sealed"
+expect_state map.trim "$zero"
+awk -v sealed="$sealed" '$3 == sealed { found = 1 } END { exit !found }' map.trim || fail "nothing is sealed"
 
 sha256sum -c --quiet base.sum
 grep -q 'GUEST PLAINTEXT' vm.seal && fail "the guest's plaintext is in the image"
