@@ -45,13 +45,13 @@ static void expect_open(int fd, enum base_format wanted)
 {
 	memset(&base, 0, sizeof(base));
 	problem.text[0] = 0;
-	cr_assert_eq(base_open(&base, fd, "m.vhd", wanted, &problem), 0, "%s", problem.text);
+	cr_assert_eq(base_open(&base, fd, "m.img", wanted, &problem), 0, "%s", problem.text);
 }
 
 static void expect_refused(int fd, enum base_format wanted, int rc, const char *text)
 {
 	memset(&base, 0, sizeof(base));
-	cr_expect_eq(base_open(&base, fd, "m.vhd", wanted, &problem), rc);
+	cr_expect_eq(base_open(&base, fd, "m.img", wanted, &problem), rc);
 	cr_expect_str_eq(problem.text, text);
 	cr_expect_null(base.store.ops, "the output of a failure is untouched");
 	cr_expect(fcntl(fd, F_GETFD) < 0, "the descriptor is closed");
@@ -116,15 +116,15 @@ Test(base, with_a_footer_is_raw_when_asked_for)
 
 Test(base, that_is_empty_is_refused)
 {
-	expect_refused(file_of(0), BASE_AUTO, -EINVAL, "base m.vhd: the file is empty");
+	expect_refused(file_of(0), BASE_AUTO, -EINVAL, "base m.img: the file is empty");
 }
 
 Test(base, that_should_be_a_vhd_and_is_not_is_refused)
 {
 	expect_refused(file_of(DISK), BASE_VHD, -EINVAL,
-		       "base m.vhd: there is no VHD footer in the last 512 bytes");
+		       "base m.img: there is no VHD footer in the last 512 bytes");
 	expect_refused(file_of(0), BASE_VHD, -EINVAL,
-		       "base m.vhd: there is no VHD footer in the last 512 bytes");
+		       "base m.img: there is no VHD footer in the last 512 bytes");
 }
 
 Test(base, with_a_damaged_footer_is_refused_in_one_clear_line)
@@ -136,7 +136,7 @@ Test(base, with_a_damaged_footer_is_refused_in_one_clear_line)
 	footer[511] = 1;
 	put(fd, 5 * GIB, footer, sizeof(footer));
 	expect_refused(fd, BASE_AUTO, -EINVAL,
-		       "base m.vhd: footer checksum is wrong (stored ffffe747, computed ffffe746)");
+		       "base m.img: footer checksum is wrong (stored ffffe747, computed ffffe746)");
 }
 
 Test(base, that_was_cut_is_refused)
@@ -145,7 +145,7 @@ Test(base, that_was_cut_is_refused)
 
 	put(fd, DISK - 512, vhd_footer_azure, 512);
 	expect_refused(fd, BASE_AUTO, -EINVAL,
-		       "base m.vhd: footer's disk size does not fit the file, which is cut or not "
+		       "base m.img: footer's disk size does not fit the file, which is cut or not "
 		       "fixed (disk bytes: 5368709120, before the footer: 1048064)");
 }
 
@@ -155,12 +155,12 @@ Test(base, with_a_footer_of_511_bytes_is_refused)
 
 	put(fd, DISK, vhd_footer_azure, 511);
 	expect_refused(fd, BASE_AUTO, -EINVAL,
-		       "base m.vhd: the footer has 511 bytes (older than Virtual PC 2004)");
+		       "base m.img: the footer has 511 bytes (older than Virtual PC 2004)");
 }
 
 Test(base, that_is_dynamic_is_refused)
 {
-	static const char text[] = "base m.vhd: dynamic VHD is not supported yet as a base";
+	static const char text[] = "base m.img: dynamic VHD is not supported yet as a base";
 	int whole = file_of(2560);
 	int cut = file_of(2048);
 
@@ -177,13 +177,13 @@ Test(base, with_a_fixed_footer_only_at_its_head_is_refused)
 
 	put(fd, 0, vhd_footer_azure, 512);
 	expect_refused(fd, BASE_AUTO, -EINVAL,
-		       "base m.vhd: there is no VHD footer in the last 512 bytes");
+		       "base m.img: there is no VHD footer in the last 512 bytes");
 }
 
 Test(base, that_is_too_large_is_refused)
 {
 	expect_refused(file_of(DISK_BYTES_MAX + 1), BASE_RAW, -EFBIG,
-		       "base m.vhd: size is 70368744177665 bytes, at most 70368744177664");
+		       "base m.img: size is 70368744177665 bytes, at most 70368744177664");
 }
 
 Test(base, read_past_its_file_fails)
@@ -296,4 +296,14 @@ Test(base_extent, never_reports_the_footer_of_a_vhd)
 	expect_extent(DISK / 512 - 8, 8, true, 8);
 	expect_extent(DISK / 512, 8, true, 8);
 	base_close(&base);
+}
+
+Test(base, that_is_called_vhd_must_have_a_footer)
+{
+	int fd = file_of(DISK);
+
+	memset(&base, 0, sizeof(base));
+	cr_expect_eq(base_open(&base, fd, "cut.VHD", BASE_AUTO, &problem), -EINVAL);
+	cr_expect_str_eq(problem.text,
+			 "base cut.VHD: there is no VHD footer in the last 512 bytes");
 }
