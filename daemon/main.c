@@ -4,15 +4,32 @@
  * request. The only mutable global of the daemon is the log level (base/log.c).
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "keys/key_mem.h"
 #include "options.h"
 #include "server.h"
+
+/*
+ * Where 0, 1 or 2 is closed, the next file opened would get that number, and
+ * the image would receive our messages.
+ */
+static int occupy_standard_fds(void)
+{
+	int fd;
+
+	do {
+		fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	} while (fd >= 0 && fd <= STDERR_FILENO);
+	return fd < 0 ? -errno : close(fd);
+}
 
 /* Signals are taken by sigwait() below and nowhere else: workers inherit the mask. */
 static void block_signals(sigset_t *ret_set)
@@ -25,14 +42,21 @@ static void block_signals(sigset_t *ret_set)
 	sigprocmask(SIG_BLOCK, ret_set, NULL);
 }
 
-static void say_ready(const struct options *options)
+static void say_ready(const struct options *options, const struct server *server)
 {
+	for (unsigned int i = 0; i < server->nr_listeners; i++)
+		if (server->listeners[i].inherited_name[0])
+			printf("sealblkd: listening on inherited socket %s\n",
+			       server->listeners[i].inherited_name);
 	for (unsigned int i = 0; i < options->nr_sockets; i++)
 		printf("sealblkd: listening on unix socket %s\n", options->sockets[i]);
 	for (unsigned int i = 0; i < options->nr_listen; i++)
 		printf("sealblkd: listening on TCP %s\n", options->listen[i]);
 	puts("sealblkd: ready");
 	fflush(stdout);
+	/* Without a service manager this does nothing. */
+	(void)sd_notifyf(0, "READY=1\nSTATUS=Serving %u export(s) with %u worker(s)",
+			 server->nr_exports, server->nr_workers);
 }
 
 static void wait_for_end(const sigset_t *set)
@@ -44,6 +68,7 @@ static void wait_for_end(const sigset_t *set)
 			return;
 	} while (signal_number == SIGPIPE || signal_number == SIGHUP);
 	log_line(LOG_LEVEL_INFO, "%s: finishing", strsignal(signal_number));
+	(void)sd_notify(0, "STOPPING=1\nSTATUS=Finishing requests and closing the images");
 }
 
 int main(int argc, char **argv)
@@ -51,9 +76,11 @@ int main(int argc, char **argv)
 	static struct options options;
 	struct server *server;
 	sigset_t set;
-	int code = options_parse(&options, argc, argv);
-	int stop_code;
+	int code, stop_code;
 
+	if (occupy_standard_fds() < 0)
+		return EXIT_FAILED;
+	code = options_parse(&options, argc, argv);
 	if (code >= 0)
 		return code;
 	if (key_mem_harden_process() < 0) {
@@ -68,7 +95,7 @@ int main(int argc, char **argv)
 	}
 	code = server_start(server, &options);
 	if (code == EXIT_OK) {
-		say_ready(&options);
+		say_ready(&options, server);
 		wait_for_end(&set);
 	}
 	stop_code = server_stop(server);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "net/listen.h"
 #include "sealblk/version.h"
 
 enum {
@@ -48,7 +49,7 @@ static const char help_text[] =
 	"Usage: sealblkd [OPTION]... [IMAGE]\n"
 	"Serve sealblk images over NBD. IMAGE is the export \"\".\n"
 	"\n"
-	"Where to listen (at least one):\n"
+	"Where to listen (at least one, unless systemd hands over sockets: socket activation):\n"
 	"  --socket PATH            unix socket\n"
 	"  --listen HOST:PORT       TCP; [ADDRESS]:PORT for IPv6\n"
 	"\n"
@@ -69,8 +70,9 @@ static const char help_text[] =
 	"  --verbose                log connections as well\n"
 	"  --help, --version\n"
 	"\n"
-	"The daemon stays in the foreground, prints \"ready\" when clients may connect, and\n"
-	"ends cleanly on SIGTERM or SIGINT.\n"
+	"The daemon stays in the foreground, prints \"ready\" when clients may connect (and\n"
+	"tells systemd, where it runs as a Type=notify unit), and ends cleanly on SIGTERM\n"
+	"or SIGINT.\n"
 	"Exit status: 0 ok, 1 failed, 2 usage, 3 image damaged or refused, 4 wrong key.\n";
 
 /* Says what is wrong; returns the exit code. */
@@ -195,9 +197,9 @@ static int check_whole(const struct options *options)
 {
 	if (options->nr_exports == 0)
 		return usage("no image to serve");
-	if (options->nr_sockets + options->nr_listen == 0)
+	if (options->nr_sockets + options->nr_listen + listen_nr_inherited() == 0)
 		return usage("nowhere to listen: give --socket or --listen");
-	if (options->nr_sockets + options->nr_listen > LISTENERS_MAX)
+	if (options->nr_sockets + options->nr_listen + listen_nr_inherited() > LISTENERS_MAX)
 		return usage("too many sockets");
 	if (options->nr_keys == 0)
 		return usage("no key: give --key-file or --passphrase-file");

@@ -228,7 +228,11 @@ static int listen_all(struct server *server)
 {
 	const struct options *options = server->options;
 	struct problem problem;
+	int inherited_r = listen_inherited(server->listeners, LISTENERS_MAX,
+					   &server->nr_listeners, &problem);
 
+	if (inherited_r < 0)
+		return tell(inherited_r, &problem);
 	for (unsigned int i = 0; i < options->nr_sockets + options->nr_listen; i++) {
 		struct listener *listener = &server->listeners[server->nr_listeners];
 		int r = i < options->nr_sockets
@@ -355,7 +359,6 @@ static void stop_workers(struct server *server)
 		nr_running += server->workers[i].running;
 	/* Those that were never started have nothing to drain. */
 	atomic_fetch_add(&server->nr_drained, server->nr_workers - nr_running);
-	atomic_store(&server->stopping, true);
 	for (unsigned int i = 0; i < server->nr_workers; i++)
 		if (server->workers[i].running)
 			worker_wake(&server->workers[i]);

@@ -6,6 +6,8 @@
 #include "worker.h"
 
 #include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -36,6 +38,19 @@ void worker_wake(struct worker *worker)
 	/* Fails only when the counter is full: then it is awake anyway. */
 	if (write(worker->wake_fd, &one, sizeof(one)) < 0)
 		return;
+}
+
+void worker_warn(struct worker *worker, const char *fmt, ...)
+{
+	char text[256];
+	va_list args;
+
+	if (++worker->nr_warnings > CONN_WARNINGS_MAX)
+		return;
+	va_start(args, fmt);
+	vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	log_line(LOG_LEVEL_WARNING, "%s", text);
 }
 
 static void notify(struct lane *lane)
@@ -96,6 +111,7 @@ struct conn_slot *worker_take_slot(struct worker *worker, struct conn *conn, uin
 	return NULL;
 
 out_taken:
+	worker->nr_slots_taken++;
 	worker->free_slots = slot->next;
 	slot->next = NULL;
 	slot->request.data = data;
@@ -156,6 +172,7 @@ struct arrival {
 	struct worker *worker;
 	int fd;
 	bool is_tcp;
+	unsigned int nr_full;		/* workers that had no place for it */
 };
 
 static void begin_conn(struct worker *worker, int fd, bool is_tcp)
@@ -164,8 +181,8 @@ static void begin_conn(struct worker *worker, int fd, bool is_tcp)
 
 	if (!conn || atomic_load(&worker->server->stopping)) {
 		if (!conn)
-			log_line(LOG_LEVEL_WARNING, "a connection was refused: worker %u has %u",
-				 worker->number, worker->nr_conns);
+			worker_warn(worker, "a connection was refused: there are %u already",
+				    worker->nr_conns * worker->server->nr_workers);
 		close(fd);
 		return;
 	}
@@ -178,10 +195,24 @@ static void begin_conn(struct worker *worker, int fd, bool is_tcp)
 		   clock_ms() + HANDSHAKE_MS);
 }
 
+static void send_to(struct worker *worker, struct arrival *arrival)
+{
+	arrival->worker = worker;
+	if (inbox_push(&worker->inbox, &arrival->item))
+		worker_wake(worker);
+}
+
 static void arrived(struct inbox_item *item)
 {
 	struct arrival *arrival = CONTAINER_OF(item, struct arrival, item);
+	struct server *server = arrival->worker->server;
 
+	if (!arrival->worker->free_conns && ++arrival->nr_full < server->nr_workers &&
+	    !atomic_load(&server->stopping)) {
+		send_to(&server->workers[(arrival->worker->number + 1) % server->nr_workers],
+			arrival);
+		return;
+	}
 	begin_conn(arrival->worker, arrival->fd, arrival->is_tcp);
 	free(arrival);
 }
@@ -190,7 +221,6 @@ static void arrived(struct inbox_item *item)
 static void hand_over(struct server *server, int fd, bool is_tcp)
 {
 	unsigned int turn = atomic_fetch_add(&server->next_worker, 1);
-	struct worker *to = &server->workers[turn % server->nr_workers];
 	struct arrival *arrival = malloc(sizeof(*arrival));
 
 	if (!arrival) {
@@ -198,11 +228,9 @@ static void hand_over(struct server *server, int fd, bool is_tcp)
 		return;
 	}
 	*arrival = (struct arrival){ .item.deliver = arrived,
-				     .worker = to,
 				     .fd = fd,
 				     .is_tcp = is_tcp };
-	if (inbox_push(&to->inbox, &arrival->item))
-		worker_wake(to);
+	send_to(&server->workers[turn % server->nr_workers], arrival);
 }
 
 static void accept_next(struct acceptor *acceptor);
@@ -212,15 +240,20 @@ static void accepted(struct ring_op *op, int result)
 	struct acceptor *acceptor = CONTAINER_OF(op, struct acceptor, op);
 	struct server *server = acceptor->worker->server;
 
+	acceptor->waiting = false;
 	if (atomic_load(&server->stopping)) {
 		if (result >= 0)
 			close(result);
 		return;
 	}
-	if (result >= 0)
-		hand_over(server, result, acceptor->listener->is_tcp);
-	else
-		log_line(LOG_LEVEL_WARNING, "accept failed: %s", strerror(-result));
+	if (result < 0) {
+		if (!acceptor->failing)
+			log_line(LOG_LEVEL_WARNING, "accept failed: %s", strerror(-result));
+		acceptor->failing = true;
+		return;
+	}
+	acceptor->failing = false;
+	hand_over(server, result, acceptor->listener->is_tcp);
 	accept_next(acceptor);
 }
 
@@ -231,7 +264,16 @@ static void accept_next(struct acceptor *acceptor)
 		.fd = acceptor->listener->fd,
 		.done = accepted,
 	};
+	acceptor->waiting = true;
 	ring_submit(acceptor->worker->ring, &acceptor->op);
+}
+
+/* Without descriptors, say, accept() fails at once, and would again: not more often than this. */
+static void accept_again(struct worker *worker)
+{
+	for (unsigned int i = 0; i < worker->server->nr_listeners; i++)
+		if (!worker->acceptors[i].waiting)
+			accept_next(&worker->acceptors[i]);
 }
 
 static void accept_all(struct worker *worker)
@@ -268,10 +310,46 @@ static void check_deadlines(struct worker *worker)
 		if (conn->fd < 0 || conn->chosen || conn->recv_over ||
 		    worker->now_ms < conn->deadline_ms)
 			continue;
-		log_line(LOG_LEVEL_WARNING, "conn %u (%s): closed: no export chosen in %d s",
-			 conn->id, conn->peer, HANDSHAKE_MS / 1000);
+		worker_warn(worker, "conn %u (%s): closed: no export chosen in %d s", conn->id,
+			    conn->peer, HANDSHAKE_MS / 1000);
 		conn_stop(conn, true);
 	}
+}
+
+/*
+ * Those in line wait for what other connections hold. That ends when the disk is
+ * done and the client has taken its reply; a client that does not is in their way.
+ */
+static void cut_stalled(struct worker *worker)
+{
+	if (!worker->starved_first || worker->nr_slots_taken != worker->nr_slots_seen) {
+		worker->nr_slots_seen = worker->nr_slots_taken;
+		worker->served_ms = worker->now_ms;
+	}
+	if (worker->now_ms < worker->served_ms + CONN_STALL_MS)
+		return;
+	for (unsigned int i = 0; i < WORKER_CONNS_MAX; i++) {
+		struct conn *conn = &worker->conns[i];
+
+		if (conn->fd < 0 || !conn_is_stalling(conn) ||
+		    worker->now_ms < conn->moved_ms + CONN_STALL_MS)
+			continue;
+		worker_warn(worker,
+			    "conn %u (%s): closed: stalled for %d s while others waited for buffers",
+			    conn->id, conn->peer, CONN_STALL_MS / 1000);
+		conn_stop(conn, true);
+	}
+}
+
+static void tell_of_warnings(struct worker *worker)
+{
+	if (worker->now_ms < worker->warnings_ms + CONN_WARNINGS_MS)
+		return;
+	if (worker->nr_warnings > CONN_WARNINGS_MAX)
+		log_line(LOG_LEVEL_WARNING, "%u more warnings about clients were left out",
+			 worker->nr_warnings - CONN_WARNINGS_MAX);
+	worker->nr_warnings = 0;
+	worker->warnings_ms = worker->now_ms;
 }
 
 static void tick(struct worker *worker)
@@ -283,6 +361,10 @@ static void tick(struct worker *worker)
 		return;
 	worker->now_ms = now;
 	check_deadlines(worker);
+	cut_stalled(worker);
+	tell_of_warnings(worker);
+	if (worker->number == 0 && !atomic_load(&server->stopping))
+		accept_again(worker);
 	for (unsigned int i = worker->number; i < server->nr_exports; i += server->nr_workers)
 		map_tick(&server->images[i]->disk.map, worker->lane_of[i], now);
 }
@@ -302,7 +384,8 @@ static bool wind_down(struct worker *worker)
 	if (worker->stop_at_ms == 0) {
 		worker->stop_at_ms = clock_ms() + STOP_MS;
 		for (unsigned int i = 0; worker->number == 0 && i < server->nr_listeners; i++)
-			ring_cancel(worker->ring, &worker->acceptors[i].op);
+			if (worker->acceptors[i].waiting)
+				ring_cancel(worker->ring, &worker->acceptors[i].op);
 		stop_conns(worker, false);
 	} else if (clock_ms() >= worker->stop_at_ms) {
 		stop_conns(worker, true);

@@ -23,6 +23,8 @@ struct acceptor {
 	struct ring_op op;
 	struct worker *worker;
 	const struct listener *listener;
+	bool waiting;			/* @op is in flight */
+	bool failing;			/* the last accept failed: said once */
 };
 
 struct worker {
@@ -51,7 +53,13 @@ struct worker {
 	unsigned int nr_conns;
 	struct conn *starved_first;	/* connections that wait for a slot or a buffer */
 	struct conn *starved_last;
+	unsigned int nr_slots_taken;	/* counts on: has anybody been served ... */
+	unsigned int nr_slots_seen;	/* ... since the last tick? */
+	uint64_t served_ms;		/* the last tick at which one had, or nobody waited */
 	struct conn *to_send;		/* connections with new replies, this turn */
+
+	unsigned int nr_warnings;	/* since @warnings_ms, shown or not */
+	uint64_t warnings_ms;
 
 	struct acceptor acceptors[LISTENERS_MAX]; /* worker 0 only */
 };
@@ -61,6 +69,12 @@ int MUST_CHECK worker_init(struct worker *worker, struct server *server, unsigne
 void worker_done(struct worker *worker);
 
 int MUST_CHECK worker_run(struct worker *worker);
+
+/*
+ * A log line that a client can cause at will: no more than CONN_WARNINGS_MAX of
+ * them in CONN_WARNINGS_MS.
+ */
+void worker_warn(struct worker *worker, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 /* Any thread. */
 void worker_wake(struct worker *worker);

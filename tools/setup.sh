@@ -6,7 +6,7 @@
 # says what to type.
 set -euo pipefail
 
-build="gcc make pkg-config liburing-dev libssl-dev libaio-dev libjansson-dev"
+build="gcc make pkg-config liburing-dev libssl-dev libaio-dev libjansson-dev libsystemd-dev"
 check="libcriterion-dev libnbd-bin libnbd-dev python3-libnbd qemu-utils fio jq xxd python3 strace nbdkit"
 lint="clang clang-format clang-tidy cppcheck shellcheck"
 read -ra wanted <<<"$build $check $lint"

@@ -119,6 +119,11 @@ uint8_t *buddy_take(struct buddy *buddy, size_t bytes)
 	return buddy->arena + (size_t)unit * BUDDY_BLOCK_BYTES;
 }
 
+size_t buddy_block_bytes(size_t bytes)
+{
+	return bytes > 0 ? order_bytes(order_of(bytes)) : 0;
+}
+
 void buddy_give(struct buddy *buddy, uint8_t *block)
 {
 	size_t at_bytes = (size_t)(block - buddy->arena);

@@ -53,6 +53,9 @@ void buddy_init(struct buddy *buddy, uint8_t *arena, size_t arena_bytes);
  */
 uint8_t *buddy_take(struct buddy *buddy, size_t bytes) MUST_CHECK;
 
+/* How much of the arena buddy_take(@bytes) takes; 0 of it for 0 bytes. */
+size_t buddy_block_bytes(size_t bytes);
+
 /* @block: from buddy_take(), given back once; anything else asserts. */
 void buddy_give(struct buddy *buddy, uint8_t *block);
 

@@ -108,6 +108,9 @@ int image_settle(struct image *image)
 {
 	struct map *map = &image->disk.map;
 
+	/* An overwrite in place may be lost without leaving anything to settle. */
+	if (atomic_load(&map->failed))
+		return -EIO;
 	while (!map_is_settled(map) || !map_is_swept(map)) {
 		int r = image_flush(image);
 

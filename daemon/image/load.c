@@ -277,7 +277,7 @@ int image_load(struct store *store, const char *path, struct ring *ring, bool wr
 		free(image);
 		return -ENOMEM;
 	}
-	strcpy(image->path, path);
+	memcpy(image->path, path, strlen(path) + 1);
 	image->store = *store;
 	store->ops = NULL;
 	image->ring = ring;

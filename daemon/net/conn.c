@@ -28,6 +28,7 @@ static void received(struct ring_op *op, int result)
 	struct conn *conn = CONTAINER_OF(op, struct conn, recv_op);
 
 	conn->receiving = false;
+	conn->moved_ms = conn->worker->now_ms;
 	if (result <= 0)
 		conn->recv_over = true;
 	else if (conn->filling)
@@ -150,7 +151,7 @@ static bool begin_held(struct conn *conn)
 	const struct gate_limits limits = limits_of(conn);
 	const struct nbds_request *wire = &conn->held;
 	enum req_op op = REQ_DISC;
-	uint64_t buffer_bytes = 0;
+	uint64_t buffer_bytes = 0, block_bytes;
 	struct conn_slot *slot;
 	int refused = gate_check(&limits, wire);
 
@@ -161,12 +162,17 @@ static bool begin_held(struct conn *conn)
 	if (!refused)
 		buffer_bytes = req_buffer_bytes(op, wire->flags & NBD_CMD_FLAG_NO_HOLE,
 						bytes_to_sectors(wire->length_bytes));
+	block_bytes = buddy_block_bytes(buffer_bytes);
+	if (conn->block_bytes + block_bytes > CONN_BYTES_MAX)
+		return false;
 	slot = worker_take_slot(conn->worker, conn, buffer_bytes);
 	if (!slot)
 		return false;
 	conn->holding = false;
 	conn->nr_requests++;
+	conn->block_bytes += block_bytes;
 	slot->conn = conn;
+	slot->block_bytes = block_bytes;
 	slot->wire = *wire;
 	slot->refused = refused;
 	if (!refused)
@@ -197,8 +203,8 @@ static void take_event(struct conn *conn, const struct nbds_event *event)
 	}
 	if (event->request.command == NBD_CMD_WRITE &&
 	    event->request.length_bytes > GATE_SWALLOW_BYTES_MAX) {
-		log_line(LOG_LEVEL_WARNING, "conn %u (%s): closed: a WRITE of %u bytes", conn->id,
-			 conn->peer, event->request.length_bytes);
+		worker_warn(conn->worker, "conn %u (%s): closed: a WRITE of %u bytes", conn->id,
+			    conn->peer, event->request.length_bytes);
 		conn->recv_over = true;
 		return;
 	}
@@ -229,8 +235,8 @@ static bool feed(struct conn *conn)
 			receive_headers(conn);
 		return false;
 	case NBDS_BROKEN:
-		log_line(LOG_LEVEL_WARNING, "conn %u (%s): closed: it broke the protocol",
-			 conn->id, conn->peer);
+		worker_warn(conn->worker, "conn %u (%s): closed: it broke the protocol", conn->id,
+			    conn->peer);
 		conn->recv_over = true;
 		return true;
 	case NBDS_FINISHED:
@@ -331,6 +337,11 @@ void conn_start(struct conn *conn, bool is_tcp, unsigned int id, uint64_t deadli
 	nbds_init(&conn->session, server->exports, server->nr_exports);
 	log_line(LOG_LEVEL_DEBUG, "conn %u (%s): connected", conn->id, conn->peer);
 	advance(conn);
+}
+
+bool conn_is_stalling(const struct conn *conn)
+{
+	return conn->nr_requests > 0 && (conn->sending || conn->filling);
 }
 
 void conn_stop(struct conn *conn, bool cut)

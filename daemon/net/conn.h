@@ -5,8 +5,8 @@
  * conn_recv -> nbds_feed -> gate_check -> req_start -> ... -> conn_reply -> conn_send
  *
  * It stops reading when its requests, the worker's slots or the worker's
- * buffers are used up, and goes on when some come free (back-pressure). All on
- * the worker's thread.
+ * buffers, or its own share of these, are used up, and goes on when some come
+ * free (back-pressure). All on the worker's thread.
  */
 #ifndef NET_CONN_H
 #define NET_CONN_H
@@ -39,6 +39,7 @@ struct conn_slot {
 	struct conn *conn;
 	struct conn_slot *next;		/* in the free list or the send queue */
 	struct nbds_request wire;	/* as received */
+	uint64_t block_bytes;		/* of the arena, for the request's buffer */
 	int refused;			/* the gate's verdict: 0, or a negative errno */
 	uint8_t headers[CONN_CHUNKS_MAX][NBDS_HEADER_BYTES_MAX];
 	struct iovec iovs[CONN_IOVS_MAX]; /* the reply */
@@ -82,6 +83,8 @@ struct conn {
 	struct nbds_out out;		/* handshake */
 
 	unsigned int nr_requests;	/* slots held, from header to sent reply */
+	uint64_t block_bytes;		/* of the arena, in those slots */
+	uint64_t moved_ms;		/* when the socket last took or gave something */
 	uint8_t recv_bytes[CONN_RECV_BYTES];
 	uint8_t out_bytes[CONN_OUT_BYTES];
 };
@@ -91,6 +94,12 @@ void conn_start(struct conn *conn, bool is_tcp, unsigned int id, uint64_t deadli
 
 /* Go on after having been starved of a slot or buffer. */
 void conn_resume(struct conn *conn);
+
+/*
+ * Does a client keep us waiting that has requests: for it to take replies, or to
+ * send the rest of a WRITE? Then since @conn->moved_ms.
+ */
+bool conn_is_stalling(const struct conn *conn);
 
 /* No more requests; replies under way are sent. @cut: not even those. */
 void conn_stop(struct conn *conn, bool cut);

@@ -8,6 +8,7 @@
  */
 #include "net/conn_send.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <netdb.h>
 #include <string.h>
@@ -155,6 +156,7 @@ void conn_slot_over(struct conn_slot *slot)
 	struct conn *conn = slot->conn;
 
 	conn->nr_requests--;
+	conn->block_bytes -= slot->block_bytes;
 	worker_give_slot(conn->worker, slot);
 }
 
@@ -180,8 +182,10 @@ static void take_off(struct conn *conn, size_t bytes)
 	}
 	while (bytes > 0) {
 		struct conn_slot *slot = conn->send_first;
-		struct iovec *iov = &slot->iovs[slot->next_iov];
+		struct iovec *iov;
 
+		assert(slot); /* the kernel cannot have taken more than was gathered */
+		iov = &slot->iovs[slot->next_iov];
 		if (bytes < iov->iov_len) {
 			iov->iov_base = (uint8_t *)iov->iov_base + bytes;
 			iov->iov_len -= bytes;
@@ -202,6 +206,7 @@ static void sent(struct ring_op *op, int result)
 	struct conn *conn = CONTAINER_OF(op, struct conn, send_op);
 
 	conn->sending = false;
+	conn->moved_ms = conn->worker->now_ms;
 	if (result < 0) {
 		/* The client is gone: what is under way ends unheard. */
 		conn->send_over = true;
@@ -246,6 +251,8 @@ void conn_send(struct conn *conn)
 	if (nr == 0)
 		return;
 	conn->sending = true;
+	if (!conn->filling)
+		conn->moved_ms = conn->worker->now_ms;
 	conn->message = (struct msghdr){ .msg_iov = conn->gather, .msg_iovlen = nr };
 	conn->send_op = (struct ring_op){
 		.kind = RING_SENDMSG,

@@ -3,12 +3,16 @@
 #include "net/listen.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <systemd/sd-daemon.h>
 #include <unistd.h>
 
 enum { BACKLOG = 128 };
@@ -91,12 +95,21 @@ int listen_unix(struct listener *listener, const char *path, struct problem *pro
 	return r;
 }
 
+/* getaddrinfo() takes 70000 for 4464, and names from /etc/services. */
+static bool is_port(const char *text)
+{
+	char *end;
+	unsigned long port = strtoul(text, &end, 10);
+
+	return *text >= '0' && *text <= '9' && !*end && port >= 1 && port <= UINT16_MAX;
+}
+
 static int split_host_port(const char *host_port, char *host, size_t host_bytes, const char **port)
 {
 	const char *colon = strrchr(host_port, ':');
 	size_t length;
 
-	if (!colon || !colon[1])
+	if (!colon || !is_port(colon + 1))
 		return -EINVAL;
 	*port = colon + 1;
 	if (host_port[0] == '[' && colon > host_port && colon[-1] == ']') {
@@ -136,7 +149,7 @@ int listen_tcp(struct listener *listener, const char *host_port, struct problem 
 
 	*listener = (struct listener){ .fd = -1, .is_tcp = true };
 	if (r < 0) {
-		problem_set(problem, "address", host_port, "is not HOST:PORT");
+		problem_set(problem, "address", host_port, "is not HOST:PORT, with a port from 1 to 65535");
 		return r;
 	}
 	r = getaddrinfo(host[0] ? host : NULL, port, &hints, &found);
@@ -150,6 +163,60 @@ int listen_tcp(struct listener *listener, const char *host_port, struct problem 
 		problem_set(problem, "address", host_port, "cannot listen: %s", strerror(-r));
 		listen_close(listener);
 	}
+	return r;
+}
+
+unsigned int listen_nr_inherited(void)
+{
+	int nr = sd_listen_fds(0);
+
+	return nr > 0 ? (unsigned int)nr : 0;
+}
+
+static int adopt(struct listener *listener, int fd, const char *name, struct problem *problem)
+{
+	bool is_unix = sd_is_socket(fd, AF_UNIX, SOCK_STREAM, 1) > 0;
+	bool is_tcp = sd_is_socket(fd, AF_INET, SOCK_STREAM, 1) > 0 ||
+		      sd_is_socket(fd, AF_INET6, SOCK_STREAM, 1) > 0;
+	int flags = fcntl(fd, F_GETFL);
+
+	if (!is_unix && !is_tcp) {
+		problem_set(problem, "inherited socket", name,
+			    "not a listening stream socket of unix, IPv4 or IPv6 (Accept=no)");
+		return -ENOTSOCK;
+	}
+	/* The ring's accept is to wait, not to fail with EAGAIN. */
+	if (flags < 0 || fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) < 0) {
+		int r = -errno;
+
+		problem_set(problem, "inherited socket", name, "%s", strerror(-r));
+		return r;
+	}
+	*listener = (struct listener){ .fd = fd, .is_tcp = is_tcp };
+	snprintf(listener->inherited_name, sizeof(listener->inherited_name), "%s", name);
+	return 0;
+}
+
+int listen_inherited(struct listener *listeners, unsigned int max, unsigned int *ret_nr,
+		     struct problem *problem)
+{
+	char **names = NULL;
+	int nr = sd_listen_fds_with_names(1, &names);
+	int r = nr < 0 ? nr : 0;
+
+	if (r < 0)
+		problem_set(problem, "inherited socket", "?", "%s", strerror(-r));
+	if (nr > (int)max) {
+		problem_set(problem, "inherited socket", names[max], "one too many");
+		r = -E2BIG;
+	}
+	for (int i = 0; i < nr && r == 0; i++)
+		r = adopt(&listeners[i], SD_LISTEN_FDS_START + i, names[i], problem);
+	for (int i = 0; i < nr; i++)
+		free(names[i]);
+	free(names);
+	if (r == 0)
+		*ret_nr = (unsigned int)nr;
 	return r;
 }
 

@@ -6,12 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-static struct xts *xts_of(struct lane *lane, uint8_t entry, uint64_t tib)
+static struct xts *xts_of(struct lane *lane, unsigned int entry, uint64_t tib)
 {
 	return &lane->xts[entry * (uint64_t)lane->disk->nr_tib + tib];
 }
 
-static int init_plane(struct lane *lane, const struct xts_ops *ops, uint8_t entry,
+static int init_plane(struct lane *lane, const struct xts_ops *ops, unsigned int entry,
 		      const struct xts_key *plane_key)
 {
 	for (uint64_t tib = 0; tib < lane->disk->nr_tib; tib++) {
@@ -33,7 +33,7 @@ int cipher_init(struct lane *lane, const struct xts_ops *ops,
 	lane->xts = calloc((size_t)MAP_VALUES * lane->disk->nr_tib, sizeof(*lane->xts));
 	if (!lane->xts)
 		return -ENOMEM;
-	for (uint8_t entry = SEAL_ENTRY_PLANE_FIRST; entry < MAP_VALUES; entry++) {
+	for (unsigned int entry = SEAL_ENTRY_PLANE_FIRST; entry < MAP_VALUES; entry++) {
 		int r = plane_keys[entry] ? init_plane(lane, ops, entry, plane_keys[entry]) : 0;
 
 		if (r < 0) {

@@ -37,6 +37,7 @@ static bool add_extent(struct request *request, unsigned int context, uint32_t b
 	uint32_t *nr = &request->nr_extents[context];
 	struct nbd_extent *last = *nr > 0 ? &extents[*nr - 1] : NULL;
 
+	assert(extents);
 	if (last && be32_get(last->state) == state) {
 		last->extent_bytes = be32_of(be32_get(last->extent_bytes) + bytes);
 		return true;

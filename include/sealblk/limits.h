@@ -33,6 +33,10 @@ enum {
 	WORKER_CONNS_MAX = 64,
 	WORKER_BUFFER_BYTES = 64 << 20, /* payload arena, touched as it is used */
 	CONN_REQUESTS_MAX = 64,		/* then we stop reading the socket */
+	CONN_BYTES_MAX = WORKER_BUFFER_BYTES / 2, /* of the arena; likewise */
+	CONN_STALL_MS = 10000,		/* who stalls for so long while others starve is cut off */
+	CONN_WARNINGS_MAX = 10,		/* log lines about clients, per worker ... */
+	CONN_WARNINGS_MS = 10000,	/* ... in so long; others are counted */
 	CONN_RECV_BYTES = 16 << 10,	/* headers and small payloads */
 	CONN_SEND_PARTS_MAX = 32,	/* replies gathered into one send */
 	REQ_BYTES_MAX = 32 << 20,	/* NBD's payload limit, advertised */
@@ -54,6 +58,7 @@ enum {
 	EXPORT_DESCRIPTION_BYTES_MAX = 255,
 	HANDSHAKE_MS = 10000,
 	LISTENERS_MAX = 16,
+	LISTENER_NAME_BYTES_MAX = 255, /* systemd's FDNAME_MAX */
 	STOP_MS = 2000, /* clients get this long to take their replies when we stop */
 };
 
@@ -80,6 +85,7 @@ enum {
 #define SCRYPT_BYTES_MAX GIB /* an image may not ask for more memory than this */
 
 _Static_assert(CONN_REQUESTS_MAX <= WORKER_REQUESTS_MAX, "one client fits");
+_Static_assert(CONN_BYTES_MAX >= REQ_BYTES_MAX, "each client may send the largest request");
 _Static_assert(WORKER_REQUESTS_MAX <= 1 << 16, "slot must fit 16 bits");
 _Static_assert(WORKER_BUFFER_BYTES >= 2 * REQ_BYTES_MAX, "two of the largest requests fit");
 _Static_assert(NBD_OPTION_BYTES_MAX >= 2 * NBD_NAME_BYTES_MAX, "a name and a query fit");

@@ -42,6 +42,6 @@ plane_bytes=$("$sealblk" info --json vm.seal | jq '.planes[0].file_offset_bytes'
 run_job job-dm-crypt.sh 120 "plane_sector=$((plane_bytes / 512)) key0=$key0 \
 key1=$(xxd -p -c 64 raw1) skip_bytes=$skip_bytes count_bytes=$count_bytes" \
 	-drive "file=vm.seal,format=raw,if=virtio,readonly=on"
-expect_equal "$digest0" "$(job_value "$guest_log" digest0)" "dm-crypt's digest in TiB 0"
-expect_equal "$digest1" "$(job_value "$guest_log" digest1)" "dm-crypt's digest in TiB 1"
+expect_equal "$digest0" "$(job_value "$guest_log" tib0)" "dm-crypt's digest in TiB 0"
+expect_equal "$digest1" "$(job_value "$guest_log" tib1)" "dm-crypt's digest in TiB 1"
 [[ $(job_value "$guest_log" digest_wrong) != "$digest1" ]] || fail "the key of TiB 0 opens TiB 1"

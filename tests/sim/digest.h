@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Add @nr_bytes, a multiple of 8, to @digest. */
+/* Add @nr_bytes, a multiple of 32, to @digest. */
 uint64_t digest_bytes(uint64_t digest, const void *bytes, size_t nr_bytes);
 uint64_t digest_number(uint64_t digest, uint64_t number);
 

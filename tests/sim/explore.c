@@ -51,6 +51,8 @@ void explore_violation(const struct explorer *x, const char *format, ...)
 
 	printf("violation: script %s (sectors %" PRIu64 " and next)\n", x->script_text,
 	       explore_geometries[x->geometry].first_sector);
+	if (x->fault_text)
+		printf("  %s, number %" PRIu64 "\n", x->fault_text, x->fault_nth);
 	for (unsigned int i = 0; i < x->nr_notes; i++) {
 		const struct crash_note *note = &x->notes[i];
 
@@ -202,8 +204,7 @@ static void open_or_violation(struct explorer *x, struct world *world)
 		explore_violation(x, "does not open: %s", world->problem.text);
 }
 
-/* What was just read is certain from now on. */
-static struct oracle oracle_of(const struct world *world, const uint8_t contents[ORACLE_SECTORS])
+struct oracle explore_oracle_of(const struct world *world, const uint8_t contents[ORACLE_SECTORS])
 {
 	struct oracle oracle;
 
@@ -240,10 +241,11 @@ static enum severity worse(enum severity severity, enum sim_cut_kind kind)
 }
 
 /* What a second look at the same state would find again. */
-static uint64_t digest_of(const struct world *world, const struct oracle *oracle,
-			  enum severity severity, enum sim_cut_kind kind)
+static uint64_t digest_of(const struct run *run, const struct sim *sim, uint64_t memory,
+			  enum severity severity)
 {
-	uint64_t digest = world_digest(world, kind == SIM_KILL);
+	const struct oracle *oracle = run->oracle;
+	uint64_t digest = world_digest(run->world, sim, memory);
 
 	for (uint32_t n = 0; n < ORACLE_SECTORS; n++)
 		digest = digest_number(digest, oracle_allowed(oracle, n, severity));
@@ -273,7 +275,7 @@ static void check_again(struct explorer *x, struct world *world, const struct or
 	explore_close(x, world, oracle);
 }
 
-/* @world is what a crash left, and closed: open it and look. */
+/* @world, owned, is what a crash left: open it and look. */
 static void check_state(const struct run *crashed, struct world *world, enum severity severity,
 			uint64_t digest)
 {
@@ -299,9 +301,10 @@ static void check_state(const struct run *crashed, struct world *world, enum sev
 	open_or_violation(x, world);
 	explore_verify(x, world, crashed->oracle, severity, contents);
 	world->tap.moment = NULL;
-	oracle = oracle_of(world, contents);
+	oracle = explore_oracle_of(world, contents);
 	if (digest % x->reopen_one_in == 0)
 		check_again(x, world, &oracle);
+	world_free(world);
 	world_swap_random(random);
 }
 
@@ -332,17 +335,19 @@ static void try_cut(const struct run *run, enum sim_cut_kind kind)
 {
 	struct explorer *x = run->x;
 	const enum severity severity = worse(run->severity, kind);
+	const uint64_t memory = kind == SIM_KILL ? memory_store_digest(&run->world->memory) : 0;
 	struct sim_cut *cut = cut_now(x, run->world, kind, run->states_max);
 
 	for (uint64_t i = 0; i < sim_cut_states(cut); i++) {
-		struct world *after = world_after(run->world, sim_cut_take(cut, i), kind);
-		const uint64_t digest = digest_of(after, run->oracle, severity, kind);
+		struct sim *sim = sim_cut_take(cut, i);
+		const uint64_t digest = digest_of(run, sim, memory, severity);
 
 		x->nr_states++;
 		x->notes[x->nr_notes - 1].state = i;
 		if (digest_set_add(&x->seen, digest))
-			check_state(run, after, severity, digest);
-		world_free(after);
+			check_state(run, world_after(run->world, sim, kind), severity, digest);
+		else
+			sim_free(sim);
 	}
 	end_cut(x, cut);
 }
@@ -419,7 +424,7 @@ static void run_to_end(struct run *run, struct client *client)
 	check_client(run->x, client, r);
 	moment(run);
 	explore_verify(run->x, run->world, client->oracle, SEVERITY_NONE, contents);
-	closed = oracle_of(run->world, contents);
+	closed = explore_oracle_of(run->world, contents);
 	explore_close(run->x, run->world, &closed);
 }
 
@@ -449,7 +454,7 @@ static void run_from(struct explorer *x, const struct script *script, struct wor
 	open_or_violation(x, world);
 	explore_verify(x, world, &oracle, severity == SEVERITY_NONE ? SEVERITY_KILL : severity,
 		       contents);
-	oracle = oracle_of(world, contents);
+	oracle = explore_oracle_of(world, contents);
 	run.severity = SEVERITY_NONE;
 	for (; at < script->nr && !crashed; at++) {
 		const struct script_step *step = &script->steps[at];

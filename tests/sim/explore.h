@@ -42,12 +42,15 @@ struct explorer {
 	uint64_t nr_scripts;
 	uint64_t nr_states;	/* that a crash could leave */
 	uint64_t nr_recoveries; /* opened and checked, different ones */
+	uint64_t nr_faults;	/* runs with an error from below */
 	struct digest_set seen;
 
 	/* Where it is. */
 	struct world *starts[GEOMETRIES][STARTS];
 	unsigned int geometry; /* of the scripts to come */
 	char script_text[SCRIPT_TEXT_BYTES];
+	const char *fault_text; /* NULL: no fault */
+	uint64_t fault_nth;
 	struct crash_note notes[EXPLORE_DEPTH_MAX + SCRIPT_STEPS_MAX];
 	unsigned int nr_notes;
 };
@@ -70,6 +73,9 @@ void explore_script(struct explorer *x, const struct script *script);
 /* Say what is wrong and where, and end the process. */
 void explore_violation(const struct explorer *x, const char *format, ...)
 	__attribute__((noreturn, format(printf, 2, 3)));
+
+/* What was just read is certain from now on. */
+struct oracle explore_oracle_of(const struct world *world, const uint8_t contents[ORACLE_SECTORS]);
 
 /* What the client knows about a new world of @start. */
 void explore_oracle(enum script_start start, struct oracle *ret_oracle);

@@ -13,6 +13,7 @@
 #include <time.h>
 
 #include "sim/explore.h"
+#include "sim/faults.h"
 
 struct suite {
 	struct script_family family;
@@ -79,6 +80,10 @@ int main(int argc, char **argv)
 	/* Fresh zeros for what is large and hardly used: the default would adapt. */
 	mallopt(M_MMAP_THRESHOLD, 128 << 10);
 	explore_init(&x);
+	double f = now_s();
+	faults_lose_dirty_file(&x);
+	faults_run(&x);
+	if (verbose) printf("faults %lu: %.1f s\n", x.nr_faults, now_s()-f);
 	for (size_t i = 0; i < ARRAY_LEN(suites); i++) {
 		double s = now_s();
 		uint64_t sc = x.nr_scripts, re = x.nr_recoveries, st = x.nr_states;

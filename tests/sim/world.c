@@ -132,11 +132,28 @@ static void add_plain_plane(struct world *world)
 	world_abandon(world);
 }
 
+static struct places places_of(const struct geometry *geometry)
+{
+	struct seal_superblock super;
+	struct places places;
+
+	superblock_layout(&super, disk_bytes(geometry));
+	places = (struct places){
+		.map_offset = le64_get(super.map_offset),
+		.map_bytes = (uint32_t)le64_get(super.map_blocks) * SEAL_PAIR_BYTES,
+	};
+	for (unsigned int plane = WORLD_SEALED; plane < WORLD_PLANES_END; plane++)
+		places.plane_offset[plane] =
+			superblock_plane_offset(&super, plane - SEAL_ENTRY_PLANE_FIRST);
+	return places;
+}
+
 struct world *world_new(const struct geometry *geometry)
 {
 	struct world *world = sparse_alloc(sizeof(*world));
 
 	world->geometry = geometry;
+	world->places = places_of(geometry);
 	world->sim = sim_new(0);
 	world->fd = sim_file(world->sim, image_bytes_of(disk_bytes(geometry), 2));
 	world->base_fd = sim_file(world->sim, disk_bytes(geometry));
@@ -157,6 +174,7 @@ static struct world *successor(const struct world *from, struct sim *sim)
 	struct world *world = sparse_alloc(sizeof(*world));
 
 	world->geometry = from->geometry;
+	world->places = from->places;
 	world->sim = sim;
 	world->fd = from->fd;
 	world->base_fd = from->base_fd;
@@ -332,38 +350,34 @@ int world_read(struct world *world)
 
 /* ---- inspection ----------------------------------------------------------- */
 
-uint64_t world_place(const struct world *world, unsigned int plane, uint64_t sector)
-{
-	struct seal_superblock super;
-
-	superblock_layout(&super, disk_bytes(world->geometry));
-	return superblock_plane_offset(&super, plane - SEAL_ENTRY_PLANE_FIRST) +
-	       sectors_to_bytes(sector);
-}
-
-static uint64_t digest_range(const struct world *world, uint64_t digest, uint64_t offset_bytes,
-			     uint32_t nr_bytes)
+static uint64_t digest_range(const struct world *from, const struct sim *sim, uint64_t digest,
+			     uint64_t offset_bytes, uint32_t nr_bytes)
 {
 	uint8_t bytes[2 * SEAL_PAIR_BYTES];
 
-	sim_peek(world->sim, world->fd, SIM_CACHE, offset_bytes, bytes, nr_bytes);
+	sim_peek(sim, from->fd, SIM_CACHE, offset_bytes, bytes, nr_bytes);
 	return digest_bytes(digest, bytes, nr_bytes);
 }
 
-uint64_t world_digest(const struct world *world, bool with_memory)
+/* Of superblocks and bitmap only the sectors that anything ever changes. */
+uint64_t world_digest(const struct world *from, const struct sim *sim, uint64_t memory)
 {
-	struct seal_superblock super;
-	uint64_t digest = with_memory ? memory_store_digest(&world->memory) : 0;
+	const struct places *places = &from->places;
+	uint64_t digest = digest_number(memory, from->boot_id[0]);
 
-	superblock_layout(&super, disk_bytes(world->geometry));
-	digest = digest_number(digest, world->boot_id[0]);
-	digest = digest_range(world, digest, SEAL_SUPERBLOCK_A, SEAL_SUPERBLOCK_BYTES);
-	digest = digest_range(world, digest, SEAL_SUPERBLOCK_B, SEAL_SUPERBLOCK_BYTES);
-	digest = digest_range(world, digest, SEAL_BITMAP_START, SEAL_PAIR_BYTES);
-	digest = digest_range(world, digest, le64_get(super.map_offset),
-			      (uint32_t)le64_get(super.map_blocks) * SEAL_PAIR_BYTES);
-	for (unsigned int plane = SEAL_ENTRY_PLANE_FIRST; plane < WORLD_PLANES_END; plane++)
-		digest = digest_range(world, digest, world_place(world, plane, window_first(world)),
+	for (int i = 0; i < 2; i++) {
+		const uint64_t super = i ? SEAL_SUPERBLOCK_B : SEAL_SUPERBLOCK_A;
+		const uint64_t bitmap = SEAL_BITMAP_START + i * SEAL_BLOCK_BYTES;
+
+		digest = digest_range(from, sim, digest, super, 2 * SECTOR_BYTES);
+		digest = digest_range(from, sim, digest,
+				      super + SEAL_SUPERBLOCK_BYTES - SECTOR_BYTES, SECTOR_BYTES);
+		digest = digest_range(from, sim, digest, bitmap, SECTOR_BYTES);
+	}
+	digest = digest_range(from, sim, digest, places->map_offset, places->map_bytes);
+	for (unsigned int plane = WORLD_SEALED; plane < WORLD_PLANES_END; plane++)
+		digest = digest_range(from, sim, digest,
+				      world_place(from, plane, window_first(from)),
 				      WINDOW_SECTORS * SECTOR_BYTES);
 	return digest;
 }

@@ -35,8 +35,16 @@ struct geometry {
 	uint64_t first_sector;
 };
 
+/* Where things are in the image. */
+struct places {
+	uint64_t map_offset;
+	uint32_t map_bytes;
+	uint64_t plane_offset[WORLD_PLANES_END];
+};
+
 struct world {
 	const struct geometry *geometry;
+	struct places places;
 	struct sim *sim;
 	int fd;
 	int base_fd;
@@ -98,11 +106,17 @@ int world_read(struct world *world);
 void world_start_read(struct world *world, struct request *request, uint64_t first_sector,
 		      uint32_t nr_sectors, uint8_t *data, void (*done)(struct request *request));
 
-/* A closed world: digest of everything an open may look at. */
-uint64_t world_digest(const struct world *world, bool with_memory);
+/*
+ * What world_after() would be, as a number: everything that an open looks at.
+ * @memory: memory_store_digest() of the dirty files that are left, or 0.
+ */
+uint64_t world_digest(const struct world *from, const struct sim *sim, uint64_t memory);
 
 /* Where sector @sector of plane @plane lies in the image. */
-uint64_t world_place(const struct world *world, unsigned int plane, uint64_t sector);
+static inline uint64_t world_place(const struct world *world, unsigned int plane, uint64_t sector)
+{
+	return world->places.plane_offset[plane] + sectors_to_bytes(sector);
+}
 
 static inline uint64_t window_first(const struct world *world)
 {

@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: MIT */
+/* Errors from below: see faults.h. */
+#include "sim/faults.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sim/client.h"
+#include "sim/sparse.h"
+#include "sim/state.h"
+
+static const struct fault_kind {
+	const char *text;
+	struct sim_fault fault;
+} fault_kinds[] = {
+	{ "fdatasync fails, the writes stay pending",
+	  { .kind = RING_FDATASYNC, .error = -EIO, .sync = SIM_SYNC_KEEPS } },
+	{ "fdatasync fails, the writes are lost",
+	  { .kind = RING_FDATASYNC, .error = -EIO, .sync = SIM_SYNC_DROPS } },
+	{ "fdatasync fails, the first write reached the disk",
+	  { .kind = RING_FDATASYNC, .error = -EIO, .sync = SIM_SYNC_DROPS, .reached = 1 } },
+	{ "fdatasync fails, all but the first write reached the disk",
+	  { .kind = RING_FDATASYNC, .error = -EIO, .sync = SIM_SYNC_DROPS,
+	    .reached = ~UINT64_C(1) } },
+	{ "fdatasync's failure is told by the next one",
+	  { .kind = RING_FDATASYNC, .error = -EIO, .sync = SIM_SYNC_LATE,
+	    .reached = UINT64_MAX } },
+	{ "a write fails", { .kind = RING_WRITE, .error = -EIO } },
+	{ "a write fails in the middle",
+	  { .kind = RING_WRITE, .error = -EIO, .moved_bytes = SECTOR_BYTES } },
+	{ "a write is short", { .kind = RING_WRITE, .moved_bytes = SECTOR_BYTES } },
+	{ "a write is interrupted", { .kind = RING_WRITE, .error = -EINTR } },
+	{ "the disk is full at a write", { .kind = RING_WRITE, .error = -ENOSPC } },
+	{ "the disk is full from a write on",
+	  { .kind = RING_WRITE, .error = -ENOSPC, .persistent = true } },
+	{ "the disk is full at an allocation", { .kind = RING_ALLOCATE, .error = -ENOSPC } },
+	{ "a punch fails", { .kind = RING_PUNCH, .error = -EIO } },
+	{ "punching is not supported",
+	  { .kind = RING_PUNCH, .error = -EOPNOTSUPP, .persistent = true } },
+	{ "a read fails", { .kind = RING_READ, .error = -EIO } },
+};
+
+static const struct {
+	enum script_start start;
+	const char *text;
+} scripts[] = {
+	{ START_FRESH, "W0 L" },       { START_FRESH, "F0 W0 L" },   { START_FRESH, "Wb L W1 L" },
+	{ START_FRESH, "T0 W1 L W0" }, { START_FRESH, "Z0 L T0 L" }, { START_FRESH, "W0 W1& L W0" },
+	{ START_SEALED, "W0 L F1" },   { START_SEALED, "T0 L W0 L" }, { START_SEALED, "Y0 F0 W0" },
+	{ START_PLAIN, "W0 L T1 L" },  { START_PLAIN, "F0 F0 c L" }, { START_SEALED, "R0 Tb L W0" },
+};
+
+/* What became of a run until it was closed or crashed. */
+struct outcome {
+	struct explorer *x;
+	struct world *world;
+	const struct sim_fault *fault; /* with @nth */
+	uint64_t nr_before;	       /* such operations before it could strike */
+	struct oracle oracle;
+	bool spoiled; /* writes and flushes fail for good */
+};
+
+/* ---- while it runs -------------------------------------------------------- */
+
+/* Has an error been told? A late one is told by the operation after it. */
+static bool has_struck(const struct outcome *out)
+{
+	const uint64_t nr = sim_count(out->world->sim, out->fault->kind) - out->nr_before;
+	const bool is_late = out->fault->kind == RING_FDATASYNC && out->fault->sync == SIM_SYNC_LATE;
+
+	return nr >= out->fault->nth + is_late;
+}
+
+static bool op_is_durable(char letter)
+{
+	return letter == 'L' || letter == 'F' || letter == 'Y';
+}
+
+static void judge_answer(const struct outcome *out, const struct client_op *op, bool struck_before)
+{
+	const char letter = op->step->op;
+	const bool changes = op_changes_sectors(letter) || letter == 'L';
+	const bool sync_failed = out->fault->kind == RING_FDATASYNC && has_struck(out);
+
+	if (op->pending)
+		explore_violation(out->x, "%c is not answered", letter);
+	if (changes && op->error == 0 && out->spoiled)
+		explore_violation(out->x, "%c succeeds after a failure", letter);
+	if (op_is_durable(letter) && op->error == 0 && sync_failed)
+		explore_violation(out->x, "%c succeeds although an fdatasync failed", letter);
+	if (letter == 'R' && op->error < 0 && out->fault->kind != RING_READ)
+		explore_violation(out->x, "READ fails");
+	if (out->fault->error == 0 && op->error < 0)
+		explore_violation(out->x, "%c fails, but nothing did", letter);
+	if (!struck_before && !has_struck(out) && op->error < 0)
+		explore_violation(out->x, "%c fails before anything did", letter);
+}
+
+/* EIO spoils the export, and nothing else does. */
+static void judge_spoiled(struct outcome *out, int error)
+{
+	const bool failed = atomic_load(&out->world->image->disk.map.failed);
+
+	if (error == -EIO && out->fault->kind != RING_READ)
+		out->spoiled = true;
+	if (failed != out->spoiled && (out->spoiled || out->fault->error == 0))
+		explore_violation(out->x, failed ? "the export failed without a reason" :
+						   "the export goes on after a failure");
+	if (out->spoiled && !failed)
+		explore_violation(out->x, "the export goes on after a failure");
+	if (error == -ENOSPC && failed && !out->spoiled)
+		explore_violation(out->x, "a full disk spoils the export");
+}
+
+static void run_ops(struct outcome *out, const struct script *script)
+{
+	struct client *client = sparse_alloc(sizeof(*client));
+
+	client_init(client, out->world, &out->oracle);
+	for (unsigned int i = 0; i < script->nr; i++) {
+		const bool struck = has_struck(out);
+		const struct client_op *op = client_issue(client, &script->steps[i], i);
+		const int r = client_wait(client, script->steps[i].waited ? NULL : op);
+
+		if (r < 0)
+			explore_violation(out->x, "the program is stuck: %s", strerror(-r));
+		judge_answer(out, op, struck);
+		judge_spoiled(out, op->error);
+	}
+	if (client->strange_read)
+		explore_violation(out->x, "a READ answered with what it may not");
+	free(client);
+}
+
+/* ---- afterwards ----------------------------------------------------------- */
+
+/*
+ * Open what is left, if need be with --accept-loss, which may only be asked for
+ * when something failed. An open that fails for the error itself is tried again.
+ */
+static void reopen(const struct outcome *out, struct world *after, enum severity severity)
+{
+	struct explorer *x = out->x;
+	uint8_t contents[ORACLE_SECTORS];
+	struct oracle found;
+	bool accept_loss = false;
+	int r = -EIO;
+
+	for (int attempt = 0; attempt < 4 && r < 0; attempt++) {
+		r = world_open(after, accept_loss);
+		if (r == -EUCLEAN && severity == SEVERITY_KILL && out->fault->error < 0) {
+			accept_loss = true;
+			severity = SEVERITY_POWER;
+		}
+		if (r < 0)
+			world_abandon(after);
+	}
+	if (r < 0)
+		explore_violation(x, "does not open: %s", after->problem.text);
+	if (out->spoiled && severity == SEVERITY_KILL)
+		explore_violation(x, "opens as if nothing had failed");
+	x->nr_recoveries++;
+	explore_verify(x, after, &out->oracle, severity, contents);
+	found = explore_oracle_of(after, contents);
+	explore_close(x, after, &found);
+	world_free(after);
+}
+
+static void crash(const struct outcome *out, enum sim_cut_kind kind)
+{
+	const struct sim_cut_plan plan = {
+		.kind = kind, .grain = SIM_SECTORS, .states_max = 8, .seed = 1
+	};
+	struct sim_cut *cut = sim_cut_new(out->world->sim, &plan);
+
+	for (uint64_t i = 0; i < sim_cut_states(cut); i++) {
+		out->x->nr_states++;
+		reopen(out, world_after(out->world, sim_cut_take(cut, i), kind),
+		       kind == SIM_KILL ? SEVERITY_KILL : SEVERITY_POWER);
+	}
+	sim_cut_free(cut);
+}
+
+/* The end of the run: closed if that is possible, then killed all the same. */
+static void stop(struct outcome *out)
+{
+	const int r = image_stop(out->world->image, &out->world->problem);
+
+	if (r == 0 && out->spoiled)
+		explore_violation(out->x, "closes cleanly after a failure");
+	if (r < 0 && !has_struck(out))
+		explore_violation(out->x, "does not close: %s", out->world->problem.text);
+	out->spoiled = false; /* it may have been marked clean before the error */
+	crash(out, SIM_KILL);
+	crash(out, SIM_POWER_CUT);
+}
+
+/* READ must work, and its answer be what the client was told. */
+static void read_on(struct outcome *out)
+{
+	uint8_t contents[ORACLE_SECTORS];
+
+	if (out->fault->kind == RING_READ)
+		return;
+	explore_verify(out->x, out->world, &out->oracle, SEVERITY_NONE, contents);
+}
+
+/* ---- runs ----------------------------------------------------------------- */
+
+/* One script with one fault while it runs. Returns whether the fault struck. */
+static bool run_script(struct explorer *x, const struct script *script,
+		       const struct sim_fault *fault)
+{
+	struct outcome out = {
+		.x = x,
+		.world = world_clone(x->starts[x->geometry][script->start], 0),
+		.fault = fault,
+	};
+	bool struck;
+
+	explore_oracle(script->start, &out.oracle);
+	if (world_open(out.world, false) < 0)
+		explore_violation(x, "does not open: %s", out.world->problem.text);
+	out.nr_before = sim_count(out.world->sim, fault->kind);
+	sim_trace(out.world->sim, x->trace);
+	sim_fault(out.world->sim, fault);
+	run_ops(&out, script);
+	read_on(&out);
+	crash(&out, SIM_KILL);
+	crash(&out, SIM_POWER_CUT);
+	stop(&out);
+	struck = has_struck(&out);
+	world_free(out.world);
+	return struck;
+}
+
+/* The same fault while the image is opened after a kill. */
+static bool run_recovery(struct explorer *x, const struct script *script,
+			 const struct sim_fault *fault)
+{
+	static const struct sim_fault no_fault = { .kind = RING_READ, .nth = UINT64_MAX };
+	struct outcome out = {
+		.x = x,
+		.world = world_clone(x->starts[x->geometry][script->start], 0),
+		.fault = &no_fault,
+	};
+	struct world *killed;
+	bool struck;
+
+	explore_oracle(script->start, &out.oracle);
+	if (world_open(out.world, false) < 0)
+		explore_violation(x, "does not open: %s", out.world->problem.text);
+	run_ops(&out, script);
+	killed = world_after(out.world, sim_copy_files(out.world->sim, 0), SIM_KILL);
+	world_free(out.world);
+
+	out.world = killed;
+	out.fault = fault;
+	sim_trace(killed->sim, x->trace);
+	sim_fault(killed->sim, fault);
+	if (world_open(killed, false) < 0 && !has_struck(&out))
+		explore_violation(x, "does not open: %s", killed->problem.text);
+	struck = has_struck(&out);
+	crash(&out, SIM_KILL);
+	crash(&out, SIM_POWER_CUT);
+	world_free(killed);
+	return struck;
+}
+
+typedef bool (*run_fn)(struct explorer *x, const struct script *script,
+		       const struct sim_fault *fault);
+
+/* For every n until the n-th does not come any more. */
+static void run_every_nth(struct explorer *x, const struct script *script,
+			  const struct fault_kind *kind, run_fn run)
+{
+	struct sim_fault fault = kind->fault;
+	bool struck = true;
+
+	fault.fd = SIM_ANY_FILE;
+	x->fault_text = kind->text;
+	for (fault.nth = 1; struck; fault.nth++) {
+		x->fault_nth = fault.nth;
+		x->nr_faults++;
+		struck = run(x, script, &fault);
+	}
+	x->fault_text = NULL;
+}
+
+void faults_run(struct explorer *x)
+{
+	x->geometry = 0;
+	for (size_t i = 0; i < ARRAY_LEN(scripts); i++) {
+		const struct script script =
+			script_parse(scripts[i].start, ORDER_OLDEST, scripts[i].text);
+
+		script_text(&script, x->script_text);
+		for (size_t k = 0; k < ARRAY_LEN(fault_kinds); k++) {
+			run_every_nth(x, &script, &fault_kinds[k], run_script);
+			run_every_nth(x, &script, &fault_kinds[k], run_recovery);
+		}
+	}
+}
+
+void faults_lose_dirty_file(struct explorer *x)
+{
+	const struct script script = script_parse(START_FRESH, ORDER_OLDEST, "W0 F1 W0");
+	const struct sim_fault fault = { .kind = RING_READ, .nth = UINT64_MAX, .error = -EIO };
+	struct outcome out = {
+		.x = x,
+		.world = world_clone(x->starts[0][START_FRESH], 0),
+		.fault = &fault,
+	};
+	struct world *killed;
+
+	script_text(&script, x->script_text);
+	explore_oracle(script.start, &out.oracle);
+	if (world_open(out.world, false) < 0)
+		explore_violation(x, "does not open: %s", out.world->problem.text);
+	run_ops(&out, &script);
+	killed = world_after(out.world, sim_copy_files(out.world->sim, 0), SIM_KILL);
+	memory_store_done(&killed->memory);
+	if (world_open(killed, false) != -EUCLEAN)
+		explore_violation(x, "opens although its dirty file is missing");
+	world_abandon(killed);
+	reopen(&out, killed, SEVERITY_KILL);
+	world_free(out.world);
+}
