@@ -70,7 +70,8 @@ SIMS := $(patsubst tests/sim/run_%.c,$(BUILD)/tests/sim-%,$(SIM_RUN_SRC))
 TEST_TOOLS := $(patsubst tests/tools/%.c,$(BUILD)/tests/%,$(TEST_TOOL_SRC))
 FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/tests/%,$(FUZZ_SRC))
 LOADS := $(patsubst tests/bench/%.c,$(BUILD)/tests/%,$(BENCH_SRC))
-TEST_SCRIPTS := $(wildcard tests/sim/mutants.sh tests/functional/test-*.sh tests/interop/test-*.sh)
+TEST_SCRIPTS := $(wildcard tests/sim/mutants.sh tests/functional/test-*.sh tests/interop/test-*.sh \
+	tests/guest/test-*.sh)
 
 # ---- build ------------------------------------------------------------------
 

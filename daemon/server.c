@@ -372,6 +372,8 @@ int server_stop(struct server *server)
 	struct problem problem;
 	int code = EXIT_OK;
 
+	/* First: an accept that ends because its listener closes is no error then. */
+	atomic_store(&server->stopping, true);
 	for (unsigned int i = 0; i < server->nr_listeners; i++)
 		listen_close(&server->listeners[i]);
 	server->control = control_stop(server->control);

@@ -259,8 +259,9 @@ static void close_if_over(struct conn *conn)
 {
 	struct worker *worker = conn->worker;
 
+	/* While it stands in one of the worker's lists, its place is not free. */
 	if (!conn->recv_over || conn->receiving || conn->sending || conn->starved ||
-	    conn->nr_requests > 0 ||
+	    conn->to_send || conn->nr_requests > 0 ||
 	    (conn->out.used_bytes > 0 && !conn->send_over))
 		return;
 	close(conn->fd);

@@ -33,14 +33,13 @@ cd "$work"
 
 # ---- packages -------------------------------------------------------------------
 # The initramfs with a virtio disk's modules only: a fourth of its size, which the BIOS reads.
-echo MODULES=list >modules.conf
-printf '%s\n' virtio_pci virtio_blk ext4 >modules
+mkdir -p initramfs-tools/conf.d
+echo MODULES=list >initramfs-tools/conf.d/modules
+printf '%s\n' virtio_pci virtio_blk ext4 >initramfs-tools/modules
 printf 'path-exclude=/usr/share/%s/*\n' doc man locale >dpkg.cfg
 mmdebstrap --quiet --variant=essential --include=systemd-sysv,udev,initramfs-tools,linux-image-cloud-amd64 \
 	--dpkgopt="$work/dpkg.cfg" --aptopt='APT::Install-Recommends "false"' \
-	--essential-hook='mkdir -p "$1/etc/initramfs-tools/conf.d"' \
-	--essential-hook="upload '$work/modules.conf' /etc/initramfs-tools/conf.d/modules" \
-	--essential-hook="upload '$work/modules' /etc/initramfs-tools/modules" \
+	--essential-hook="copy-in '$work/initramfs-tools' /etc" \
 	bookworm debian.tar || give_up "mmdebstrap cannot make a Debian here"
 
 # ---- what is ours ---------------------------------------------------------------
@@ -68,6 +67,7 @@ done
 # ---- filesystems ----------------------------------------------------------------
 tar --append -f debian.tar --owner=0 --group=0 -C ours .
 mkdir root
+# shellcheck disable=SC2016  # expanded by the shell inside
 $fake sh -e -c '
 	tar -xf debian.tar -C root --keep-directory-symlink
 	mib=$(du -sm root | cut -f1)

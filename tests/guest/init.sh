@@ -1,5 +1,6 @@
 #!/bin/busybox sh
 # SPDX-License-Identifier: MIT
+# shellcheck shell=dash
 #
 # The init of a small guest: loads the modules, runs /job/run with the variables
 # of /job/variables, prints "exit=N" and switches the machine off.
@@ -16,6 +17,7 @@ while read -r module; do
 done </modules/order
 
 set -a
+# shellcheck disable=SC1091  # made by run_job
 . /job/variables
 set +a
 /job/run

@@ -3,8 +3,9 @@
 #
 # Runs in the small guest of test-dm-crypt.sh, where /dev/vda is the image,
 # read-only: dm-crypt over the plane that begins at sector $plane_sector, with
-# the keys $key0 and $key1 of its TiB 0 and 1.
+# the keys of its TiB 0 and 1. $count_bytes are under test, after $skip_bytes.
 set -e
+: "${plane_sector:?}" "${key0:?}" "${key1:?}" "${skip_bytes:?}" "${count_bytes:?}"
 export DM_DISABLE_UDEV=1	# it makes the nodes itself
 
 tib_sectors=2147483648

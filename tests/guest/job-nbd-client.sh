@@ -1,9 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# Runs in the small guest of test-nbd-client.sh, which sets $port and $phase.
+# Runs in the small guest of test-nbd-client.sh: $phase is the function to run.
 # Not busybox's applets but the real programs are called by path.
 set -e
+: "${port:?}" "${phase:?}"
 
 ip link set eth0 up
 ip addr add 10.0.2.15/24 dev eth0
@@ -37,7 +38,7 @@ write_files() {
 	mount -t ext4 /dev/nbd0 /mnt
 	mkdir /mnt/small
 	for i in $(seq 10); do
-		yes "GUEST PLAINTEXT $i" | head -n "$i" >/mnt/small/$i
+		yes "GUEST PLAINTEXT $i" | head -n "$i" >"/mnt/small/$i"
 	done
 	head -c 6000000 /dev/urandom >/mnt/large
 	yes "GUEST PLAINTEXT" | head -c 8388608 >/mnt/doomed

@@ -26,8 +26,8 @@ qemu-io -f raw -c "write -s data0 $skip_bytes $count_bytes" \
 # digest OFFSET: of what NBD reads there.
 digest() {
 	qemu-img convert --image-opts -O raw "driver=raw,offset=$1,size=$count_bytes,\
-file.driver=nbd,file.server.type=unix,file.server.path=$TEST_DIR/s" read
-	sha256sum <read | cut -d' ' -f1
+file.driver=nbd,file.server.type=unix,file.server.path=$TEST_DIR/s" digested
+	sha256sum <digested | cut -d' ' -f1
 }
 digest0=$(digest "$skip_bytes")
 digest1=$(digest $((tib + skip_bytes)))

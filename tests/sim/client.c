@@ -21,8 +21,8 @@ static void judge_read(struct client *client, const struct client_op *op)
 	const uint64_t first = client->world->geometry->first_sector;
 
 	for (uint32_t n = op->step->first; n < (uint32_t)op->step->first + op->step->nr; n++) {
-		const uint8_t found = content_of(
-			first + n, op->data + sectors_to_bytes(n - op->step->first));
+		const uint8_t found =
+			content_of(first + n, op->data + sectors_to_bytes(n - op->step->first));
 		const uint64_t allowed = oracle_readable(client->oracle, n, op->issued_at);
 
 		if (allowed >> found & 1)
@@ -73,7 +73,9 @@ static void issue_change(struct client_op *op, unsigned int i)
 	op->change = oracle_issue(op->client->oracle, op->step->first, op->step->nr, content);
 	op->request = (struct request){
 		.lane = &op->client->world->image->lane,
-		.op = has_data ? REQ_WRITE : letter == 'T' ? REQ_TRIM : REQ_ZERO,
+		.op = has_data	      ? REQ_WRITE
+		      : letter == 'T' ? REQ_TRIM
+				      : REQ_ZERO,
 		.first_sector = first_sector(op),
 		.nr_sectors = op->step->nr,
 		.fua = letter == 'F' || letter == 'Y',

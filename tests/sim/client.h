@@ -24,7 +24,7 @@ struct client_op {
 struct client {
 	struct world *world;
 	struct oracle *oracle;
-	uint8_t first_content; /* of the data of operation 0; that of i is i more */
+	uint8_t first_content;	     /* of the data of operation 0; that of i is i more */
 	struct client_op *switching; /* NULL: encryption is not being switched */
 	uint64_t nr_answers;
 	bool strange_read; /* one answered with what it may not: see below */

@@ -2,27 +2,23 @@
 /*
  * The crash explorer: see explore.h.
  *
- * explore_script -> run_from -> { client_issue, client_wait } -> explore_close
+ * explore_script -> run_from -> { client_issue, client_wait } -> verify_close
  *                      | whenever the program waits
  *                      v
- *                  moment -> try_cut -> check_state -> world_open -> explore_verify
+ *                  moment -> try_cut -> check_state -> world_open -> verify_world
  *                                                        | whenever recovery waits
  *                                                        v
  *                                                    moment ...
  */
 #include "sim/explore.h"
 
-#include <errno.h>
-#include <inttypes.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "map/entries.h"
 #include "sim/client.h"
 #include "sim/sparse.h"
 #include "sim/state.h"
+#include "sim/verify.h"
 
 const struct geometry explore_geometries[GEOMETRIES] = {
 	{ .disk_sectors = 1024, .first_sector = 1000 },
@@ -39,195 +35,9 @@ struct run {
 	const struct client *client; /* NULL: no client yet */
 	enum severity severity;	     /* of what happened since the client last saw anything */
 	uint64_t states_max;
-	unsigned int depth; /* of crashes that were explored, not in the script */
+	unsigned int depth;		   /* of crashes that were explored, not in the script */
 	uint64_t last_steps, last_answers; /* when it was last looked at */
 };
-
-/* ---- reports -------------------------------------------------------------- */
-
-void explore_violation(const struct explorer *x, const char *format, ...)
-{
-	va_list args;
-
-	printf("violation: script %s (sectors %" PRIu64 " and next)\n", x->script_text,
-	       explore_geometries[x->geometry].first_sector);
-	if (x->fault_text)
-		printf("  %s, number %" PRIu64 "\n", x->fault_text, x->fault_nth);
-	for (unsigned int i = 0; i < x->nr_notes; i++) {
-		const struct crash_note *note = &x->notes[i];
-
-		printf("  %s after step %" PRIu64 ", state %" PRIu64 " of %" PRIu64
-		       " (%u pending)\n",
-		       note->kind == SIM_KILL ? "kill" : "power cut", note->steps, note->state,
-		       note->nr_states, note->nr_pending);
-	}
-	printf("  ");
-	va_start(args, format);
-	vprintf(format, args);
-	va_end(args);
-	printf("\n");
-	exit(EXIT_FAILURE);
-}
-
-static void violation_content(const struct explorer *x, uint32_t n, uint8_t found,
-			      uint64_t allowed)
-{
-	char found_text[CONTENT_TEXT_BYTES], allowed_text[CONTENT_TEXT_BYTES];
-
-	content_name(found, found_text);
-	content_names(allowed, allowed_text);
-	explore_violation(x, "sector %u reads as %s, allowed: %s", n, found_text, allowed_text);
-}
-
-/* ---- what must be true ---------------------------------------------------- */
-
-static void verify_contents(struct explorer *x, const struct world *world,
-			    const struct oracle *oracle, enum severity severity,
-			    uint8_t ret_contents[ORACLE_SECTORS])
-{
-	for (uint32_t i = 0; i < WINDOW_SECTORS; i++) {
-		const uint32_t n = i - WINDOW_BEFORE;
-		const uint8_t found = content_of(window_first(world) + i,
-						 world->window + i * SECTOR_BYTES);
-		uint64_t allowed = 1u << CONTENT_BASE;
-
-		if (n < ORACLE_SECTORS) {
-			allowed = oracle_allowed(oracle, n, severity);
-			ret_contents[n] = found;
-		}
-		if (!(allowed >> found & 1))
-			violation_content(x, n, found, allowed);
-	}
-}
-
-/* Invariants 4 and 11: a place that the map does not name holds nothing. */
-static void verify_places(struct explorer *x, const struct world *world)
-{
-	const struct map *map = &world->image->disk.map;
-	uint64_t sector = 0;
-
-	while (sector < world->geometry->disk_sectors) {
-		struct map_run found;
-
-		if (map_find(map, sector, world->geometry->disk_sectors - sector, &found) < 0) {
-			/* Not in memory: nothing was done to it since it was closed. */
-			sector = min_u64(map_block_first(map_block_of(sector) + 1),
-					 world->geometry->disk_sectors);
-			continue;
-		}
-		for (unsigned int plane = WORLD_SEALED; plane < WORLD_PLANES_END; plane++)
-			if (found.entry != plane &&
-			    !sim_is_zero(world->sim, world->fd, SIM_MEDIUM,
-					 world_place(world, plane, sector),
-					 sectors_to_bytes(found.nr_sectors)))
-				explore_violation(x,
-						  "plane %u holds superseded data in sectors "
-						  "%" PRIu64 " to %" PRIu64 ", whose entry is %u",
-						  plane, sector, sector + found.nr_sectors - 1,
-						  found.entry);
-		sector += found.nr_sectors;
-	}
-}
-
-static void verify_policy(struct explorer *x, const struct world *world,
-			  const struct oracle *oracle)
-{
-	const struct seal_superblock *super = &world->image->super;
-	const bool enabled = super->encryption_enabled;
-
-	if (enabled != oracle->enabled && enabled != oracle->enabled_wanted)
-		explore_violation(x, "encryption is %s", enabled ? "on" : "off");
-	if (super->current_plane != (enabled ? WORLD_SEALED : WORLD_PLAIN))
-		explore_violation(x, "the current plane is %u", super->current_plane);
-}
-
-void explore_verify(struct explorer *x, struct world *world, const struct oracle *oracle,
-		    enum severity severity, uint8_t ret_contents[ORACLE_SECTORS])
-{
-	void (*moment)(void *arg) = world->tap.moment;
-	int r;
-
-	world->tap.moment = NULL;
-	if (world->image->nr_damaged_blocks > 0 || atomic_load(&world->image->disk.map.damaged))
-		explore_violation(x, "a map block is damaged");
-	verify_policy(x, world, oracle);
-	r = world_read(world);
-	if (r < 0)
-		explore_violation(x, "READ: %s", strerror(-r));
-	verify_contents(x, world, oracle, severity, ret_contents);
-	if (severity != SEVERITY_NONE)
-		verify_places(x, world);
-	world->tap.moment = moment;
-}
-
-/* ---- closing -------------------------------------------------------------- */
-
-static bool slots_are_equal(const struct world *world, uint64_t offset_bytes)
-{
-	struct seal_block pair[2];
-
-	sim_peek(world->sim, world->fd, SIM_MEDIUM, offset_bytes, pair, sizeof(pair));
-	return memcmp(&pair[0], &pair[1], sizeof(pair[0])) == 0;
-}
-
-static void verify_closed(struct explorer *x, const struct world *world)
-{
-	static const uint64_t places[2] = { SEAL_SUPERBLOCK_A, SEAL_SUPERBLOCK_B };
-	const struct map *map = &world->image->disk.map;
-
-	for (int i = 0; i < 2; i++) {
-		struct seal_superblock super;
-
-		sim_peek(world->sim, world->fd, SIM_MEDIUM, places[i], &super, sizeof(super));
-		if (super.open_state != SEAL_CLEAN)
-			explore_violation(x, "closed, but superblock %d is not clean", i);
-	}
-	if (!slots_are_equal(world, map->config.bitmap_offset))
-		explore_violation(x, "closed, but the bitmap's slots differ");
-	for (uint64_t i = 0; i < map->nr_blocks; i++)
-		if (map_is_written(map, i) && !slots_are_equal(world, map_pair_offset(map, i)))
-			explore_violation(x, "closed, but the slots of map block %" PRIu64
-					     " differ", i);
-	for (int i = 0; i < MEMORY_FILES_MAX; i++)
-		if (world->memory.files[i].exists &&
-		    memcmp(world->memory.files[i].nonce, world->image->super.open_nonce,
-			   SEAL_NONCE_BYTES) == 0)
-			explore_violation(x, "closed, but a dirty file is left");
-	verify_places(x, world);
-}
-
-static void open_or_violation(struct explorer *x, struct world *world)
-{
-	const int r = world_open(world, false);
-
-	if (r < 0)
-		explore_violation(x, "does not open: %s", world->problem.text);
-}
-
-struct oracle explore_oracle_of(const struct world *world, const uint8_t contents[ORACLE_SECTORS])
-{
-	struct oracle oracle;
-
-	oracle_init(&oracle, contents, world->image->super.encryption_enabled);
-	return oracle;
-}
-
-void explore_close(struct explorer *x, struct world *world, const struct oracle *oracle)
-{
-	uint8_t contents[ORACLE_SECTORS];
-	int r = image_stop(world->image, &world->problem);
-
-	if (r < 0)
-		explore_violation(x, "does not close: %s", world->problem.text);
-	verify_closed(x, world);
-	world->tap.moment = NULL;
-	world_abandon(world);
-	open_or_violation(x, world);
-	explore_verify(x, world, oracle, SEVERITY_KILL, contents);
-	if (world->image->nr_recovered_records > 0)
-		explore_violation(x, "closed, but there was something to merge");
-	world_abandon(world);
-}
 
 /* ---- crashes -------------------------------------------------------------- */
 
@@ -267,12 +77,12 @@ static void check_again(struct explorer *x, struct world *world, const struct or
 		struct world *after = world_after(world, sim_cut_take(cut, i), SIM_POWER_CUT);
 		uint8_t contents[ORACLE_SECTORS];
 
-		open_or_violation(x, after);
-		explore_verify(x, after, oracle, SEVERITY_POWER, contents);
+		verify_opens(x, after);
+		verify_world(x, after, oracle, SEVERITY_POWER, contents);
 		world_free(after);
 	}
 	sim_cut_free(cut);
-	explore_close(x, world, oracle);
+	verify_close(x, world, oracle);
 }
 
 /* @world, owned, is what a crash left: open it and look. */
@@ -298,10 +108,10 @@ static void check_state(const struct run *crashed, struct world *world, enum sev
 		world->tap.moment = moment;
 		world->tap.arg = &recovery;
 	}
-	open_or_violation(x, world);
-	explore_verify(x, world, crashed->oracle, severity, contents);
+	verify_opens(x, world);
+	verify_world(x, world, crashed->oracle, severity, contents);
 	world->tap.moment = NULL;
-	oracle = explore_oracle_of(world, contents);
+	oracle = verify_oracle(world, contents);
 	if (digest % x->reopen_one_in == 0)
 		check_again(x, world, &oracle);
 	world_free(world);
@@ -374,8 +184,7 @@ static void run_from(struct explorer *x, const struct script *script, struct wor
 
 /* The crash is part of the script: go on after it, in each state there may be. */
 static void crash_and_go_on(struct explorer *x, const struct script *script,
-			    const struct world *world, const struct oracle *oracle,
-			    unsigned int at)
+			    const struct world *world, const struct oracle *oracle, unsigned int at)
 {
 	const enum sim_cut_kind kind = script->steps[at].op == 'K' ? SIM_KILL : SIM_POWER_CUT;
 	struct sim_cut *cut = cut_now(x, world, kind, x->branch_states);
@@ -402,17 +211,17 @@ static unsigned int first_of_interest(const struct script *script, unsigned int 
 static void check_client(struct explorer *x, const struct client *client, int r)
 {
 	if (r < 0)
-		explore_violation(x, "the program is stuck: %s", strerror(-r));
+		verify_failed(x, "the program is stuck: %s", strerror(-r));
 	if (client->strange_read)
-		violation_content(x, client->read_sector, client->read_found,
-				  client->read_allowed);
+		verify_failed_content(x, client->read_sector, client->read_found,
+				      client->read_allowed);
 	if (!client_left_plane_alone(client))
-		explore_violation(x, "plane %u was written to after the switch away from it",
-				  client->frozen_plane);
+		verify_failed(x, "plane %u was written to after the switch away from it",
+			      client->frozen_plane);
 	for (unsigned int i = 0; i < SCRIPT_STEPS_MAX; i++)
 		if (client->ops[i].client && !client->ops[i].pending && client->ops[i].error < 0)
-			explore_violation(x, "operation %u failed: %s", i + 1,
-					  strerror(-client->ops[i].error));
+			verify_failed(x, "operation %u failed: %s", i + 1,
+				      strerror(-client->ops[i].error));
 }
 
 static void run_to_end(struct run *run, struct client *client)
@@ -423,9 +232,9 @@ static void run_to_end(struct run *run, struct client *client)
 
 	check_client(run->x, client, r);
 	moment(run);
-	explore_verify(run->x, run->world, client->oracle, SEVERITY_NONE, contents);
-	closed = explore_oracle_of(run->world, contents);
-	explore_close(run->x, run->world, &closed);
+	verify_world(run->x, run->world, client->oracle, SEVERITY_NONE, contents);
+	closed = verify_oracle(run->world, contents);
+	verify_close(run->x, run->world, &closed);
 }
 
 /* Owns @world, which is closed; operation @at comes next. */
@@ -451,10 +260,10 @@ static void run_from(struct explorer *x, const struct script *script, struct wor
 	if (at == script->nr)
 		world->tap.moment = moment;
 	sim_newest_first(world->sim, script->order == ORDER_NEWEST);
-	open_or_violation(x, world);
-	explore_verify(x, world, &oracle, severity == SEVERITY_NONE ? SEVERITY_KILL : severity,
-		       contents);
-	oracle = explore_oracle_of(world, contents);
+	verify_opens(x, world);
+	verify_world(x, world, &oracle, severity == SEVERITY_NONE ? SEVERITY_KILL : severity,
+		     contents);
+	oracle = verify_oracle(world, contents);
 	run.severity = SEVERITY_NONE;
 	for (; at < script->nr && !crashed; at++) {
 		const struct script_step *step = &script->steps[at];

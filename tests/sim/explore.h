@@ -31,9 +31,9 @@ struct crash_note {
 
 struct explorer {
 	/* How much to do; set by the caller. */
-	uint64_t cut_states;	  /* of one cut, at most */
-	uint64_t branch_states;	  /* after a crash inside a script */
-	uint64_t recovery_states; /* of a cut of a recovery */
+	uint64_t cut_states;	     /* of one cut, at most */
+	uint64_t branch_states;	     /* after a crash inside a script */
+	uint64_t recovery_states;    /* of a cut of a recovery */
 	unsigned int recrash_one_in; /* of the states whose recovery is cut at every step */
 	unsigned int reopen_one_in;  /* of the states that are opened again and closed */
 
@@ -68,30 +68,7 @@ void explore_done(struct explorer *x);
 /* Try everything around @script. Ends the process at the first violation. */
 void explore_script(struct explorer *x, const struct script *script);
 
-/* ---- for other tests of the same worlds ---- */
-
-/* Say what is wrong and where, and end the process. */
-void explore_violation(const struct explorer *x, const char *format, ...)
-	__attribute__((noreturn, format(printf, 2, 3)));
-
-/* What was just read is certain from now on. */
-struct oracle explore_oracle_of(const struct world *world, const uint8_t contents[ORACLE_SECTORS]);
-
 /* What the client knows about a new world of @start. */
 void explore_oracle(enum script_start start, struct oracle *ret_oracle);
-
-/*
- * @world is open: does it read as @oracle allows after @severity, and is every
- * place that no entry names empty? (Not asked with SEVERITY_NONE: there may
- * still be something to punch.) The contents found go to @ret_contents.
- */
-void explore_verify(struct explorer *x, struct world *world, const struct oracle *oracle,
-		    enum severity severity, uint8_t ret_contents[ORACLE_SECTORS]);
-
-/*
- * Close @world, which is open, and look: equal slots, clean superblocks, no
- * superseded data; then open it again and verify.
- */
-void explore_close(struct explorer *x, struct world *world, const struct oracle *oracle);
 
 #endif

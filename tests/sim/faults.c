@@ -10,6 +10,7 @@
 #include "sim/client.h"
 #include "sim/sparse.h"
 #include "sim/state.h"
+#include "sim/verify.h"
 
 static const struct fault_kind {
 	const char *text;
@@ -22,11 +23,12 @@ static const struct fault_kind {
 	{ "fdatasync fails, the first write reached the disk",
 	  { .kind = RING_FDATASYNC, .error = -EIO, .sync = SIM_SYNC_DROPS, .reached = 1 } },
 	{ "fdatasync fails, all but the first write reached the disk",
-	  { .kind = RING_FDATASYNC, .error = -EIO, .sync = SIM_SYNC_DROPS,
+	  { .kind = RING_FDATASYNC,
+	    .error = -EIO,
+	    .sync = SIM_SYNC_DROPS,
 	    .reached = ~UINT64_C(1) } },
 	{ "fdatasync's failure is told by the next one",
-	  { .kind = RING_FDATASYNC, .error = -EIO, .sync = SIM_SYNC_LATE,
-	    .reached = UINT64_MAX } },
+	  { .kind = RING_FDATASYNC, .error = -EIO, .sync = SIM_SYNC_LATE, .reached = UINT64_MAX } },
 	{ "a write fails", { .kind = RING_WRITE, .error = -EIO } },
 	{ "a write fails in the middle",
 	  { .kind = RING_WRITE, .error = -EIO, .moved_bytes = SECTOR_BYTES } },
@@ -46,10 +48,12 @@ static const struct {
 	enum script_start start;
 	const char *text;
 } scripts[] = {
-	{ START_FRESH, "W0 L" },       { START_FRESH, "F0 W0 L" },   { START_FRESH, "Wb L W1 L" },
-	{ START_FRESH, "T0 W1 L W0" }, { START_FRESH, "Z0 L T0 L" }, { START_FRESH, "W0 W1& L W0" },
-	{ START_SEALED, "W0 L F1" },   { START_SEALED, "T0 L W0 L" }, { START_SEALED, "Y0 F0 W0" },
-	{ START_PLAIN, "W0 L T1 L" },  { START_PLAIN, "F0 F0 c L" }, { START_SEALED, "R0 Tb L W0" },
+	{ START_FRESH, "W0 L" },      { START_FRESH, "F0 W0 L" },
+	{ START_FRESH, "Wb L W1 L" }, { START_FRESH, "T0 W1 L W0" },
+	{ START_FRESH, "Z0 L T0 L" }, { START_FRESH, "W0 W1& L W0" },
+	{ START_SEALED, "W0 L F1" },  { START_SEALED, "T0 L W0 L" },
+	{ START_SEALED, "Y0 F0 W0" }, { START_PLAIN, "W0 L T1 L" },
+	{ START_PLAIN, "F0 F0 c L" }, { START_SEALED, "R0 Tb L W0" },
 };
 
 /* What became of a run until it was closed or crashed. */
@@ -59,18 +63,23 @@ struct outcome {
 	const struct sim_fault *fault; /* with @nth */
 	uint64_t nr_before;	       /* such operations before it could strike */
 	struct oracle oracle;
-	bool spoiled; /* writes and flushes fail for good */
+	bool spoiled;  /* writes and flushes fail for good */
+	bool may_lose; /* to open it after a kill may take --accept-loss */
 };
 
 /* ---- while it runs -------------------------------------------------------- */
+
+static bool is_late(const struct sim_fault *fault)
+{
+	return fault->kind == RING_FDATASYNC && fault->sync == SIM_SYNC_LATE;
+}
 
 /* Has an error been told? A late one is told by the operation after it. */
 static bool has_struck(const struct outcome *out)
 {
 	const uint64_t nr = sim_count(out->world->sim, out->fault->kind) - out->nr_before;
-	const bool is_late = out->fault->kind == RING_FDATASYNC && out->fault->sync == SIM_SYNC_LATE;
 
-	return nr >= out->fault->nth + is_late;
+	return nr >= out->fault->nth + is_late(out->fault);
 }
 
 static bool op_is_durable(char letter)
@@ -85,33 +94,32 @@ static void judge_answer(const struct outcome *out, const struct client_op *op, 
 	const bool sync_failed = out->fault->kind == RING_FDATASYNC && has_struck(out);
 
 	if (op->pending)
-		explore_violation(out->x, "%c is not answered", letter);
+		verify_failed(out->x, "%c is not answered", letter);
 	if (changes && op->error == 0 && out->spoiled)
-		explore_violation(out->x, "%c succeeds after a failure", letter);
+		verify_failed(out->x, "%c succeeds after a failure", letter);
 	if (op_is_durable(letter) && op->error == 0 && sync_failed)
-		explore_violation(out->x, "%c succeeds although an fdatasync failed", letter);
+		verify_failed(out->x, "%c succeeds although an fdatasync failed", letter);
 	if (letter == 'R' && op->error < 0 && out->fault->kind != RING_READ)
-		explore_violation(out->x, "READ fails");
+		verify_failed(out->x, "READ fails");
 	if (out->fault->error == 0 && op->error < 0)
-		explore_violation(out->x, "%c fails, but nothing did", letter);
+		verify_failed(out->x, "%c fails, but nothing did", letter);
 	if (!struck_before && !has_struck(out) && op->error < 0)
-		explore_violation(out->x, "%c fails before anything did", letter);
+		verify_failed(out->x, "%c fails before anything did", letter);
 }
 
-/* EIO spoils the export, and nothing else does. */
-static void judge_spoiled(struct outcome *out, int error)
+/*
+ * EIO to a write or flush spoils the export for good, and nothing else does; but
+ * for a map block that could not be read: nothing was lost by that.
+ */
+static void judge_spoiled(struct outcome *out, const struct client_op *op)
 {
 	const bool failed = atomic_load(&out->world->image->disk.map.failed);
 
-	if (error == -EIO && out->fault->kind != RING_READ)
-		out->spoiled = true;
-	if (failed != out->spoiled && (out->spoiled || out->fault->error == 0))
-		explore_violation(out->x, failed ? "the export failed without a reason" :
-						   "the export goes on after a failure");
+	out->spoiled |= op->error == -EIO && out->fault->kind != RING_READ;
+	if (failed && !out->spoiled)
+		verify_failed(out->x, "the export failed, and nobody was told");
 	if (out->spoiled && !failed)
-		explore_violation(out->x, "the export goes on after a failure");
-	if (error == -ENOSPC && failed && !out->spoiled)
-		explore_violation(out->x, "a full disk spoils the export");
+		verify_failed(out->x, "the export goes on after a failure");
 }
 
 static void run_ops(struct outcome *out, const struct script *script)
@@ -125,20 +133,20 @@ static void run_ops(struct outcome *out, const struct script *script)
 		const int r = client_wait(client, script->steps[i].waited ? NULL : op);
 
 		if (r < 0)
-			explore_violation(out->x, "the program is stuck: %s", strerror(-r));
+			verify_failed(out->x, "the program is stuck: %s", strerror(-r));
 		judge_answer(out, op, struck);
-		judge_spoiled(out, op->error);
+		judge_spoiled(out, op);
 	}
 	if (client->strange_read)
-		explore_violation(out->x, "a READ answered with what it may not");
+		verify_failed(out->x, "a READ answered with what it may not");
 	free(client);
 }
 
 /* ---- afterwards ----------------------------------------------------------- */
 
 /*
- * Open what is left, if need be with --accept-loss, which may only be asked for
- * when something failed. An open that fails for the error itself is tried again.
+ * Open what is left, if need be with --accept-loss, where that may be asked for.
+ * An open that fails for an error still to be told is tried again.
  */
 static void reopen(const struct outcome *out, struct world *after, enum severity severity)
 {
@@ -150,7 +158,7 @@ static void reopen(const struct outcome *out, struct world *after, enum severity
 
 	for (int attempt = 0; attempt < 4 && r < 0; attempt++) {
 		r = world_open(after, accept_loss);
-		if (r == -EUCLEAN && severity == SEVERITY_KILL && out->fault->error < 0) {
+		if (r == -EUCLEAN && severity == SEVERITY_KILL && out->may_lose) {
 			accept_loss = true;
 			severity = SEVERITY_POWER;
 		}
@@ -158,13 +166,13 @@ static void reopen(const struct outcome *out, struct world *after, enum severity
 			world_abandon(after);
 	}
 	if (r < 0)
-		explore_violation(x, "does not open: %s", after->problem.text);
+		verify_failed(x, "does not open: %s", after->problem.text);
 	if (out->spoiled && severity == SEVERITY_KILL)
-		explore_violation(x, "opens as if nothing had failed");
+		verify_failed(x, "opens as if nothing had failed");
 	x->nr_recoveries++;
-	explore_verify(x, after, &out->oracle, severity, contents);
-	found = explore_oracle_of(after, contents);
-	explore_close(x, after, &found);
+	verify_world(x, after, &out->oracle, severity, contents);
+	found = verify_oracle(after, contents);
+	verify_close(x, after, &found);
 	world_free(after);
 }
 
@@ -189,10 +197,11 @@ static void stop(struct outcome *out)
 	const int r = image_stop(out->world->image, &out->world->problem);
 
 	if (r == 0 && out->spoiled)
-		explore_violation(out->x, "closes cleanly after a failure");
+		verify_failed(out->x, "closes cleanly after a failure");
 	if (r < 0 && !has_struck(out))
-		explore_violation(out->x, "does not close: %s", out->world->problem.text);
+		verify_failed(out->x, "does not close: %s", out->world->problem.text);
 	out->spoiled = false; /* it may have been marked clean before the error */
+	out->may_lose = true;
 	crash(out, SIM_KILL);
 	crash(out, SIM_POWER_CUT);
 }
@@ -204,30 +213,52 @@ static void read_on(struct outcome *out)
 
 	if (out->fault->kind == RING_READ)
 		return;
-	explore_verify(out->x, out->world, &out->oracle, SEVERITY_NONE, contents);
+	verify_world(out->x, out->world, &out->oracle, SEVERITY_NONE, contents);
 }
 
 /* ---- runs ----------------------------------------------------------------- */
+
+static struct world *open_start(struct explorer *x, const struct script *script,
+				struct oracle *ret_oracle)
+{
+	struct world *world = world_clone(x->starts[0][script->start], 0);
+
+	explore_oracle(script->start, ret_oracle);
+	if (world_open(world, false) < 0)
+		verify_failed(x, "does not open: %s", world->problem.text);
+	return world;
+}
+
+/* Run @script without any fault; what a kill at its end leaves. */
+static struct world *run_and_kill(struct explorer *x, const struct script *script,
+				  struct oracle *ret_oracle)
+{
+	static const struct sim_fault none = { .kind = RING_READ, .nth = UINT64_MAX };
+	struct outcome out = { .x = x, .fault = &none };
+	struct world *killed;
+
+	out.world = open_start(x, script, &out.oracle);
+	run_ops(&out, script);
+	*ret_oracle = out.oracle;
+	killed = world_after(out.world, sim_copy_files(out.world->sim, 0), SIM_KILL);
+	world_free(out.world);
+	return killed;
+}
 
 /* One script with one fault while it runs. Returns whether the fault struck. */
 static bool run_script(struct explorer *x, const struct script *script,
 		       const struct sim_fault *fault)
 {
-	struct outcome out = {
-		.x = x,
-		.world = world_clone(x->starts[x->geometry][script->start], 0),
-		.fault = fault,
-	};
+	struct outcome out = { .x = x, .fault = fault };
 	bool struck;
 
-	explore_oracle(script->start, &out.oracle);
-	if (world_open(out.world, false) < 0)
-		explore_violation(x, "does not open: %s", out.world->problem.text);
+	out.world = open_start(x, script, &out.oracle);
 	out.nr_before = sim_count(out.world->sim, fault->kind);
 	sim_trace(out.world->sim, x->trace);
 	sim_fault(out.world->sim, fault);
 	run_ops(&out, script);
 	read_on(&out);
+	out.may_lose = out.spoiled || is_late(fault);
 	crash(&out, SIM_KILL);
 	crash(&out, SIM_POWER_CUT);
 	stop(&out);
@@ -240,32 +271,20 @@ static bool run_script(struct explorer *x, const struct script *script,
 static bool run_recovery(struct explorer *x, const struct script *script,
 			 const struct sim_fault *fault)
 {
-	static const struct sim_fault no_fault = { .kind = RING_READ, .nth = UINT64_MAX };
-	struct outcome out = {
-		.x = x,
-		.world = world_clone(x->starts[x->geometry][script->start], 0),
-		.fault = &no_fault,
-	};
-	struct world *killed;
+	struct outcome out = { .x = x, .fault = fault };
 	bool struck;
 
-	explore_oracle(script->start, &out.oracle);
-	if (world_open(out.world, false) < 0)
-		explore_violation(x, "does not open: %s", out.world->problem.text);
-	run_ops(&out, script);
-	killed = world_after(out.world, sim_copy_files(out.world->sim, 0), SIM_KILL);
-	world_free(out.world);
-
-	out.world = killed;
-	out.fault = fault;
-	sim_trace(killed->sim, x->trace);
-	sim_fault(killed->sim, fault);
-	if (world_open(killed, false) < 0 && !has_struck(&out))
-		explore_violation(x, "does not open: %s", killed->problem.text);
+	out.world = run_and_kill(x, script, &out.oracle);
+	sim_trace(out.world->sim, x->trace);
+	sim_fault(out.world->sim, fault);
+	struck = world_open(out.world, false) < 0;
+	if (struck && !has_struck(&out))
+		verify_failed(x, "does not open: %s", out.world->problem.text);
 	struck = has_struck(&out);
+	out.may_lose = struck || is_late(fault);
 	crash(&out, SIM_KILL);
 	crash(&out, SIM_POWER_CUT);
-	world_free(killed);
+	world_free(out.world);
 	return struck;
 }
 
@@ -307,24 +326,15 @@ void faults_run(struct explorer *x)
 void faults_lose_dirty_file(struct explorer *x)
 {
 	const struct script script = script_parse(START_FRESH, ORDER_OLDEST, "W0 F1 W0");
-	const struct sim_fault fault = { .kind = RING_READ, .nth = UINT64_MAX, .error = -EIO };
-	struct outcome out = {
-		.x = x,
-		.world = world_clone(x->starts[0][START_FRESH], 0),
-		.fault = &fault,
-	};
+	static const struct sim_fault none = { .kind = RING_READ, .nth = UINT64_MAX };
+	struct outcome out = { .x = x, .fault = &none, .may_lose = true };
 	struct world *killed;
 
 	script_text(&script, x->script_text);
-	explore_oracle(script.start, &out.oracle);
-	if (world_open(out.world, false) < 0)
-		explore_violation(x, "does not open: %s", out.world->problem.text);
-	run_ops(&out, &script);
-	killed = world_after(out.world, sim_copy_files(out.world->sim, 0), SIM_KILL);
+	killed = run_and_kill(x, &script, &out.oracle);
 	memory_store_done(&killed->memory);
 	if (world_open(killed, false) != -EUCLEAN)
-		explore_violation(x, "opens although its dirty file is missing");
+		verify_failed(x, "opens although its dirty file is missing");
 	world_abandon(killed);
 	reopen(&out, killed, SEVERITY_KILL);
-	world_free(out.world);
 }

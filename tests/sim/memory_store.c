@@ -150,8 +150,7 @@ uint64_t memory_store_digest(const struct memory_store *memory)
 		if (!file->exists)
 			continue;
 		for (int part = 0; part < 3; part++)
-			one = digest_bytes(one, file->memory + part_offset[part],
-					   part_bytes[part]);
+			one = digest_bytes(one, file->memory + part_offset[part], part_bytes[part]);
 		digest += one;
 	}
 	return digest;

@@ -17,7 +17,7 @@ enum {
 };
 
 struct memory_file {
-	bool exists; /* under its name */
+	bool exists;	       /* under its name */
 	unsigned int nr_users; /* who have it mapped; it outlives its name */
 	uint8_t nonce[SEAL_NONCE_BYTES];
 	uint8_t *memory; /* DIRTY_FILE_BYTES */

@@ -16,6 +16,11 @@ build_dir=$(realpath -m "${BUILD_DIR:-$src_dir/build}")
 patch_dir=$src_dir/tests/sim/mutants
 seconds_max=120
 
+if grep -q -e -fsanitize "$build_dir/flags"; then
+	echo "mutants are for the ordinary build, which is faster"
+	exit 77
+fi
+
 # As the Makefile compiled everything else; the compiler's name comes first.
 read -ra compile <"$build_dir/flags"
 libs=$(pkg-config --libs liburing libcrypto jansson)
@@ -35,7 +40,8 @@ build_mutant() {
 	patch -p1 --silent --force --no-backup-if-mismatch <"$patch_dir/$name.patch" || return 1
 	while read -r file; do
 		[[ $file == *.c ]] || { echo "$file: only .c files are compiled again"; return 1; }
-		"${compile[@]}" -Wno-unused-command-line-argument -c -o "${file//\//-}.o" "$file" || return 1
+		# A mutant may leave something unused.
+		"${compile[@]}" -Wno-error -c -o "${file//\//-}.o" "$file" || return 1
 		changed+=("${file//\//-}.o")
 	done < <(sed -n 's,^+++ b/\([^[:space:]]*\).*,\1,p' "$patch_dir/$name.patch")
 	# What is in these is not taken from the archive any more.
@@ -46,7 +52,7 @@ build_mutant() {
 killed=0 survived=0
 
 judge() {
-	local name=$1 dir=$build_dir/mutants/$1 status=0
+	local name=$1 dir=$build_dir/mutants/$1 status=0 start_s
 
 	if ! (build_mutant "$name" "$dir") >"$dir.log" 2>&1; then
 		echo "$name: cannot be built:"
@@ -54,14 +60,16 @@ judge() {
 		survived=$((survived + 1))
 		return
 	fi
+	start_s=$SECONDS
 	timeout "$seconds_max" "$dir/explorer" >"$dir.log" 2>&1 || status=$?
 	if ((status == 0 || status == 124)); then
-		echo "$name: SURVIVED ($(((status)) && echo "no end in $seconds_max s" || tail -n 1 "$dir.log"))"
+		((status)) && echo "no end in $seconds_max s" >>"$dir.log"
+		echo "$name: SURVIVED ($(tail -n 1 "$dir.log"))"
 		head -n 1 "$patch_dir/$name.patch"
 		survived=$((survived + 1))
 	else
 		killed=$((killed + 1))
-		echo "$name: killed ($(tail -n 1 "$dir.log" | sed 's/^ *//'))"
+		echo "$name: killed in $((SECONDS - start_s)) s ($(tail -n 1 "$dir.log" | sed 's/^ *//'))"
 	fi
 	rm -rf "$dir"
 }

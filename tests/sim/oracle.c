@@ -49,8 +49,7 @@ void oracle_answer(struct oracle *oracle, const struct oracle_change *change, in
 	const uint32_t now = oracle_now(oracle);
 
 	for (uint32_t n = change->first; n < change->first + change->nr; n++) {
-		struct sector_version *version =
-			&oracle->sectors[n].versions[change->versions[n]];
+		struct sector_version *version = &oracle->sectors[n].versions[change->versions[n]];
 
 		version->deed.answered_at = now;
 		version->deed.failed = error < 0;
@@ -95,9 +94,9 @@ uint64_t oracle_allowed(const struct oracle *oracle, uint32_t n, enum severity s
 
 		for (uint32_t j = 0; j < sector->nr; j++) {
 			const struct sector_version *later = &sector->versions[j];
-			const bool certain = severity == SEVERITY_POWER ?
-						     later->durable :
-						     is_done(&later->deed, UINT32_MAX);
+			const bool certain = severity == SEVERITY_POWER
+						     ? later->durable
+						     : is_done(&later->deed, UINT32_MAX);
 
 			out |= certain && comes_before(&version->deed, &later->deed);
 		}

@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The crash explorer: every short script, every crash, every state that one may
- * leave. Prints one line, or the first violation. With -v a line for each family
- * of scripts; with SCRIPT arguments ("fresh" or "sealed" or "plain", then the
- * script as one word) just those.
+ * leave; then errors from below. Prints one line, or the first violation.
+ *
+ *	sim-explorer [-v] [-t] [START SCRIPT [ORDER]]
+ *
+ * -v: a line for each family of scripts. -t: every step of every machine. With a
+ * START (fresh, sealed, plain) only that SCRIPT (script.h) is explored, in the
+ * order of enum script_order. SEALBLK_LONG=1: longer scripts, more orders.
  */
 #include <inttypes.h>
 #include <malloc.h>
@@ -16,38 +20,53 @@
 #include "sim/faults.h"
 
 struct suite {
-	struct script_family family;
+	const char *name;
+	const char *alphabet;
+	enum script_start start;
 	unsigned int geometry;
-	bool is_long; /* only when there is time */
+	bool together;
+	unsigned int nr_max; /* operations of a script */
+	unsigned int nr_orders;
+	unsigned int long_nr_max, long_nr_orders;
 };
 
-#define ONE_SECTOR "W0 F0 Z0 T0 L"
-#define TWO_SECTORS "W0 W1 F0 F1 T0 T1 Wb L"
+#define ONE	     "W0 F0 Z0 T0 L"
+#define TWO	     "W0 W1 F0 F1 T0 T1 Wb L"
+#define TWO_TOGETHER "W0 W1 F1 T0 T1 Wb L"
 
 static const struct suite suites[] = {
-	/* One after the other. */
-	{ { "one sector", ONE_SECTOR " Y0 - + c K P", START_FRESH, 1, 3, false, ORDER_OLDEST, 1 },
-	  0, false },
-	{ { "one sector, written", ONE_SECTOR " - + c K P", START_SEALED, 1, 3, false,
-	    ORDER_OLDEST, 1 }, 0, false },
-	{ { "one sector, switched off", ONE_SECTOR " + c K P", START_PLAIN, 1, 3, false,
-	    ORDER_OLDEST, 1 }, 0, false },
-	{ { "two sectors", TWO_SECTORS " Z0 Z1 Zb Tb K P", START_FRESH, 1, 3, false,
-	    ORDER_OLDEST, 1 }, 0, false },
-	{ { "two blocks", TWO_SECTORS " Tb K P", START_FRESH, 1, 3, false, ORDER_OLDEST, 1 }, 1,
-	  false },
+	/* Few, and they see a lot. */
+	{ "two sectors, off, together", "W0 W1 T0 L", START_PLAIN, 0, true, 3, 2, 4, 4 },
 
-	/* At the same time. */
-	{ { "one sector, together", ONE_SECTOR " R0 - +", START_FRESH, 2, 3, true, ORDER_OLDEST,
-	    3 }, 0, false },
-	{ { "one sector, written, together", ONE_SECTOR " R0 - +", START_SEALED, 2, 3, true,
-	    ORDER_OLDEST, 3 }, 0, false },
-	{ { "one sector, switched off, together", ONE_SECTOR " R0 +", START_PLAIN, 2, 3, true,
-	    ORDER_OLDEST, 3 }, 0, false },
-	{ { "two sectors, together", TWO_SECTORS, START_FRESH, 2, 3, true, ORDER_OLDEST, 2 }, 0,
-	  false },
-	{ { "two blocks, together", TWO_SECTORS, START_SEALED, 2, 3, true, ORDER_OLDEST, 2 }, 1,
-	  false },
+	/* One operation after the other. */
+	{ "one sector", ONE " Y0 - + c K P", START_FRESH, 0, false, 3, 1, 4, 1 },
+	{ "one sector, written", ONE " - + c K P", START_SEALED, 0, false, 3, 1, 4, 1 },
+	{ "one sector, off", ONE " + c K P", START_PLAIN, 0, false, 3, 1, 4, 1 },
+	{ "two sectors", TWO " Zb K P", START_FRESH, 0, false, 3, 1, 4, 1 },
+	{ "two sectors, off", "W0 W1 T1 Wb L + K P", START_PLAIN, 0, false, 2, 1, 4, 1 },
+	{ "two blocks", TWO " K P", START_FRESH, 1, false, 3, 1, 3, 1 },
+	{ "two blocks, written", TWO " Tb K P", START_SEALED, 1, false, 2, 1, 3, 1 },
+
+	/* Some at the same time. */
+	{ "one sector, together", ONE " R0 - +", START_FRESH, 0, true, 3, 3, 3, 10 },
+	{ "one sector, written, together", ONE " R0 - +", START_SEALED, 0, true, 3, 3, 3, 10 },
+	{ "one sector, off, together", ONE " R0 +", START_PLAIN, 0, true, 3, 3, 3, 10 },
+	{ "two sectors, together", TWO_TOGETHER, START_FRESH, 0, true, 3, 2, 3, 10 },
+	{ "two blocks, together", TWO_TOGETHER, START_SEALED, 1, true, 3, 2, 3, 6 },
+};
+
+/* A sanitizer looks for other mistakes, which the short scripts show as well. */
+#if defined(__SANITIZE_ADDRESS__)
+enum { SHORTEST_ONLY = 1 };
+#else
+enum { SHORTEST_ONLY = 0 };
+#endif
+
+struct options {
+	bool verbose;
+	bool trace;
+	bool is_long;
+	char **script; /* of the command line, or NULL */
 };
 
 static double now_s(void)
@@ -63,41 +82,109 @@ static void run_script(void *arg, const struct script *script)
 	explore_script(arg, script);
 }
 
+/* The scripts of @suite that have @nr operations. */
+static void run_suite(struct explorer *x, const struct suite *suite, unsigned int nr,
+		      const struct options *options)
+{
+	const struct script_family family = {
+		.alphabet = suite->alphabet,
+		.start = suite->start,
+		.nr_min = nr,
+		.nr_max = nr,
+		.together = suite->together,
+		.nr_orders = options->is_long ? suite->long_nr_orders : suite->nr_orders,
+	};
+	const double begin_s = now_s();
+	const uint64_t nr_scripts = x->nr_scripts;
+	const uint64_t nr_states = x->nr_states;
+	const uint64_t nr_recoveries = x->nr_recoveries;
+
+	x->geometry = suite->geometry;
+	script_family_run(&family, run_script, x);
+	if (options->verbose && x->nr_scripts > nr_scripts)
+		printf("%s, %u operations: %" PRIu64 " scripts, %" PRIu64 " states, %" PRIu64
+		       " recoveries, %.1f s\n",
+		       suite->name, nr, x->nr_scripts - nr_scripts, x->nr_states - nr_states,
+		       x->nr_recoveries - nr_recoveries, now_s() - begin_s);
+}
+
+/* The short ones of all suites first: most mistakes show there. */
+static void run_suites(struct explorer *x, const struct options *options)
+{
+	const unsigned int nr_max = SHORTEST_ONLY ? 2 : SCRIPT_STEPS_MAX;
+
+	for (unsigned int nr = 1; nr <= nr_max; nr++) {
+		for (size_t i = 0; i < ARRAY_LEN(suites); i++) {
+			const struct suite *suite = &suites[i];
+
+			if (nr <= (options->is_long ? suite->long_nr_max : suite->nr_max))
+				run_suite(x, suite, nr, options);
+		}
+		if (nr == 2)
+			faults_run(x);
+	}
+}
+
+static int run_one(struct explorer *x, char **argument)
+{
+	static const char *const starts[STARTS] = { "fresh", "sealed", "plain" };
+
+	for (unsigned int start = 0; start < STARTS; start++) {
+		struct script script;
+
+		if (strcmp(argument[0], starts[start]) != 0 || !argument[1])
+			continue;
+		script = script_parse((enum script_start)start,
+				      argument[2] ? (unsigned int)atoi(argument[2]) : 0,
+				      argument[1]);
+		explore_script(x, &script);
+		return EXIT_SUCCESS;
+	}
+	fprintf(stderr, "usage: sim-explorer [-v] [-t] [fresh|sealed|plain SCRIPT [ORDER]]\n");
+	return EXIT_FAILURE;
+}
+
+static struct options parse(char **argument)
+{
+	const char *is_long = getenv("SEALBLK_LONG");
+	struct options options = { .is_long = is_long && *is_long };
+
+	for (argument++; *argument && **argument == '-'; argument++) {
+		options.verbose |= strcmp(*argument, "-v") == 0;
+		options.trace |= strcmp(*argument, "-t") == 0;
+	}
+	options.script = *argument ? argument : NULL;
+	return options;
+}
+
 int main(int argc, char **argv)
 {
-	const bool verbose = argc > 1 && strcmp(argv[1], "-v") == 0;
+	const struct options options = parse(argv);
 	const double begin_s = now_s();
 	struct explorer x = {
-		.cut_states = 64,
-		.branch_states = 8,
-		.recovery_states = 16,
-		.recrash_one_in = 50,
-		.reopen_one_in = 8,
+		.cut_states = options.is_long ? 1024 : 64,
+		.branch_states = options.is_long ? 32 : 8,
+		.recovery_states = options.is_long ? 64 : 16,
+		.recrash_one_in = options.is_long ? 20 : 100,
+		.reopen_one_in = options.is_long ? 4 : 16,
+		.trace = options.trace ? stdout : NULL,
 	};
+	int status = EXIT_SUCCESS;
 
-	if (argc > 1 && strcmp(argv[1], "-t") == 0)
-		x.trace = stdout;
+	(void)argc;
 	/* Fresh zeros for what is large and hardly used: the default would adapt. */
 	mallopt(M_MMAP_THRESHOLD, 128 << 10);
 	explore_init(&x);
-	double f = now_s();
-	faults_lose_dirty_file(&x);
-	faults_run(&x);
-	if (verbose) printf("faults %lu: %.1f s\n", x.nr_faults, now_s()-f);
-	for (size_t i = 0; i < ARRAY_LEN(suites); i++) {
-		double s = now_s();
-		uint64_t sc = x.nr_scripts, re = x.nr_recoveries, st = x.nr_states;
-		x.geometry = suites[i].geometry;
-		script_family_run(&suites[i].family, run_script, &x);
-		if (verbose)
-			printf("%s: %" PRIu64 " scripts, %" PRIu64 " states, %" PRIu64 " rec %.1f s\n", suites[i].family.name, x.nr_scripts-sc,
-			x.nr_states-st, x.nr_recoveries-re,
-			       now_s() - s);
+	if (options.script) {
+		status = run_one(&x, options.script);
+	} else {
+		faults_lose_dirty_file(&x);
+		run_suites(&x, &options);
 	}
-	printf("explorer: %" PRIu64 " scripts, %" PRIu64 " crash states, %" PRIu64
-	       " recoveries checked, 0 violations; %.0f states/s\n",
-	       x.nr_scripts, x.nr_states, x.nr_recoveries,
+	printf("explorer: %" PRIu64 " scripts, %" PRIu64 " faults, %" PRIu64
+	       " crash states, %" PRIu64 " recoveries checked, 0 violations (%.0f states/s)\n",
+	       x.nr_scripts, x.nr_faults, x.nr_states, x.nr_recoveries,
 	       (double)x.nr_states / (now_s() - begin_s));
 	explore_done(&x);
-	return EXIT_SUCCESS;
+	return status;
 }

@@ -68,13 +68,12 @@ static inline bool op_changes_sectors(char op)
 
 /* All scripts of @nr_min to @nr_max operations out of @alphabet. */
 struct script_family {
-	const char *name;
 	const char *alphabet; /* as script_parse() */
 	enum script_start start;
 	unsigned int nr_min, nr_max;
-	bool together;		 /* those in which something is not waited for, else the others */
-	unsigned int order;	 /* of the first ... */
-	unsigned int nr_orders;	 /* ... of so many */
+	bool together;		/* those in which something is not waited for, else the others */
+	unsigned int order;	/* of the first ... */
+	unsigned int nr_orders; /* ... of so many */
 };
 
 /*
