@@ -176,25 +176,7 @@ static void print_info(const json_t *info)
 	print_key_slots(info);
 }
 
-/* ---- getting the object ---- */
-
-static int get_from_daemon(struct reach *reach, json_t **ret_info, struct problem *problem)
-{
-	int r = reach_ask(reach, "info", problem);
-
-	return r == 0 ? reach_answer(reach, ret_info, problem) : r;
-}
-
-static int get_from_file(const struct reach *reach, json_t **ret_info, struct problem *problem)
-{
-	int r = report_info_json(&reach->report,
-				 reach->base_found ? NULL : reach->base_problem.text, ret_info);
-
-	if (r < 0)
-		problem_set(problem, "image", reach->path, "cannot be reported on: %s",
-			    strerror(-r));
-	return r;
-}
+/* ---- the verb ---- */
 
 int verb_info(const struct tool_options *options, struct problem *problem)
 {
@@ -203,8 +185,7 @@ int verb_info(const struct tool_options *options, struct problem *problem)
 	int r = reach_open(&reach, options->image, problem);
 
 	if (r == 0)
-		r = reach.daemon ? get_from_daemon(&reach, &info, problem)
-				 : get_from_file(&reach, &info, problem);
+		r = reach_info(&reach, &info, problem);
 	if (r < 0)
 		return r;
 	if (options->json) {

@@ -32,12 +32,25 @@ const struct verb tool_verbs[] = {
 	},
 	{
 		.name = "map",
-		.operands = "[--json] IMAGE",
+		.operands = "[--json | --svg FILE] IMAGE",
 		.summary = "extents of the disk with their state",
 		.help = "List the extents of the disk, each base (plaintext, from the base), zero,\n"
-			"plain or sealed (encrypted). Needs no key. Where a daemon serves IMAGE, the\n"
-			"daemon is asked.\n",
+			"plain or sealed (encrypted), or draw them. Needs no key. Where a daemon serves\n"
+			"IMAGE, the daemon is asked.\n",
+		.check = verb_map_check,
 		.run = verb_map,
+	},
+	{
+		.name = "check",
+		.operands = "[--json] [KEYSOURCE] IMAGE",
+		.summary = "is the image sound?",
+		.help = "Look for damage in IMAGE and its base, a line for each finding: what, where in\n"
+			"the file, and what to do. Changes nothing. With a KEYSOURCE (--key-file or\n"
+			"--passphrase-file) MACs and wrapped keys are checked too. IMAGE must not be\n"
+			"served meanwhile. Exit: 0 no problems, 3 problems, 4 wrong key, 1 not checked.\n",
+		.has_keys = true,
+		.check = verb_check_check,
+		.run = verb_check,
 	},
 	{
 		.name = "key export",
@@ -50,6 +63,15 @@ const struct verb tool_verbs[] = {
 		.has_keys = true,
 		.check = tool_check_key,
 		.run = verb_key_export,
+	},
+	{
+		.name = "vhd info",
+		.operands = "[--json] FILE",
+		.summary = "a VHD's footer, and would Azure take it?",
+		.help = "Tell what the footer of a VHD says, in words, which size its disk has and why,\n"
+			"and which of Azure's five rules for an upload FILE keeps. Exit: 0 a sound VHD,\n"
+			"3 damaged or no VHD, 1 not readable.\n",
+		.run = verb_vhd_info,
 	},
 	{ 0 },
 };
@@ -83,8 +105,11 @@ static int run(const struct tool_options *options, struct problem *problem)
 	return 0;
 }
 
+/* An empty text: the verb has printed all there is to say. */
 static enum tool_exit complain(const struct problem *problem, enum tool_exit code)
 {
+	if (!problem->text[0])
+		return code;
 	fputs("sealblk: ", stderr);
 	print_text(stderr, problem->text);
 	fputc('\n', stderr);
@@ -94,7 +119,7 @@ static enum tool_exit complain(const struct problem *problem, enum tool_exit cod
 int main(int argc, char **argv)
 {
 	struct tool_options options;
-	struct problem problem;
+	struct problem problem = { 0 };
 	int r = tool_options_parse(&options, argc, argv, &problem);
 	bool runs = r == 0 && !options.help && !options.version;
 
@@ -110,7 +135,10 @@ int main(int argc, char **argv)
 	}
 	if (r == 0)
 		r = run(&options, &problem);
-	if (r == 0)
-		r = finish_stdout(&problem);
+	if (r == 0 || !problem.text[0]) {
+		int finished = finish_stdout(&problem);
+
+		r = finished < 0 ? finished : r;
+	}
 	return (int)(r == 0 ? TOOL_OK : complain(&problem, tool_exit_of(r)));
 }

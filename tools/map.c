@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /* sealblk map: see `sealblk map --help`. Extents are printed as they come. */
+#include "map.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
 
 #include "print.h"
-#include "reach.h"
 #include "sealblk/units.h"
 #include "verbs.h"
+
+/* ---- printing ---- */
 
 struct map_printer {
 	bool json;
@@ -43,8 +46,11 @@ static int print_extent(void *arg, uint64_t first_sector, uint64_t nr_sectors,
 	return 0;
 }
 
+/* ---- getting them ---- */
+
 /* One line of the daemon's answer. Returns 1 after the last one, 0 to go on, or an errno. */
-static int print_line(struct reach *reach, struct map_printer *printer, struct problem *problem)
+static int walk_line(struct reach *reach, report_extent_fn extent, void *arg,
+		     struct problem *problem)
 {
 	enum report_state state;
 	json_int_t offset, length;
@@ -65,36 +71,37 @@ static int print_line(struct reach *reach, struct map_printer *printer, struct p
 		problem_set(problem, "image", reach->path, "its daemon's map makes no sense");
 		r = -EIO;
 	} else {
-		r = print_extent(printer, (uint64_t)offset / SECTOR_BYTES,
-				 (uint64_t)length / SECTOR_BYTES, state);
+		r = extent(arg, (uint64_t)offset / SECTOR_BYTES, (uint64_t)length / SECTOR_BYTES,
+			   state);
 	}
 	json_decref(line);
 	return r;
 }
 
-static int print_from_daemon(struct reach *reach, struct map_printer *printer,
-			     struct problem *problem)
+static int walk_daemon(struct reach *reach, report_extent_fn extent, void *arg,
+		       struct problem *problem)
 {
 	int r = reach_ask(reach, "map", problem);
 
 	while (r == 0)
-		r = print_line(reach, printer, problem);
+		r = walk_line(reach, extent, arg, problem);
 	return r == 1 ? 0 : r;
 }
 
-static int print_from_file(const struct reach *reach, struct map_printer *printer,
-			   struct problem *problem)
+int map_walk(struct reach *reach, report_extent_fn extent, void *arg, struct problem *problem)
 {
-	int r = report_walk(&reach->report, print_extent, printer);
+	int r;
 
+	if (reach->daemon)
+		return walk_daemon(reach, extent, arg, problem);
+	r = report_walk(&reach->report, extent, arg);
 	if (r < 0)
 		problem_set(problem, "image", reach->path, "its map cannot be read: %s",
 			    strerror(-r));
 	return r;
 }
 
-/* What the extents leave out goes to stderr: stdout is for programs too. */
-static void warn(const struct reach *reach)
+void map_warn(const struct reach *reach)
 {
 	const struct image *image = reach->report.image;
 
@@ -107,7 +114,17 @@ static void warn(const struct reach *reach)
 	}
 }
 
-int verb_map(const struct tool_options *options, struct problem *problem)
+/* ---- the verb ---- */
+
+int verb_map_check(const struct tool_options *options, struct problem *problem)
+{
+	if (!options->svg || !options->json)
+		return 0;
+	tool_usage_problem(problem, options->verb, "either --json or --svg");
+	return -EINVAL;
+}
+
+static int print_map(const struct tool_options *options, struct problem *problem)
 {
 	CLEANUP(reach_done) struct reach reach = { 0 };
 	struct map_printer printer = { .json = options->json };
@@ -115,11 +132,15 @@ int verb_map(const struct tool_options *options, struct problem *problem)
 
 	if (r < 0)
 		return r;
-	warn(&reach);
+	map_warn(&reach);
 	print_head(&printer, reach.disk_bytes);
-	r = reach.daemon ? print_from_daemon(&reach, &printer, problem)
-			 : print_from_file(&reach, &printer, problem);
+	r = map_walk(&reach, print_extent, &printer, problem);
 	if (r == 0 && options->json)
 		printf("\n]}\n");
 	return r;
+}
+
+int verb_map(const struct tool_options *options, struct problem *problem)
+{
+	return options->svg ? map_draw(options, problem) : print_map(options, problem);
 }

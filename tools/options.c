@@ -147,6 +147,19 @@ static const char *set_output(struct tool_options *options, const char *value)
 	return *value ? NULL : "names no file";
 }
 
+static const char *set_svg(struct tool_options *options, const char *value)
+{
+	options->svg = value;
+	return *value ? NULL : "names no file";
+}
+
+static const char *set_repair(struct tool_options *options, const char *value)
+{
+	(void)value;
+	options->repair = true;
+	return NULL;
+}
+
 static const char *set_json(struct tool_options *options, const char *value)
 {
 	(void)value;
@@ -175,9 +188,9 @@ static const struct row rows[] = {
 	  set_base_sha256 },
 	{ "size", "N", ",create,", "of the disk, in bytes or with K, M, G, T; default: the base's",
 	  set_size },
-	{ "key-file", "FILE", ",create,key export,", "the key: all bytes of FILE, 32 to 4096",
+	{ "key-file", "FILE", ",create,check,key export,", "the key: all bytes of FILE, 32 to 4096",
 	  set_key_file },
-	{ "passphrase-file", "FILE", ",create,key export,", "the key: the first line of FILE",
+	{ "passphrase-file", "FILE", ",create,check,key export,", "the key: the first line of FILE",
 	  set_passphrase_file },
 	{ "encryption", "on|off", ",create,", "are written sectors encrypted? default: on",
 	  set_encryption },
@@ -186,7 +199,9 @@ static const struct row rows[] = {
 	{ "tib", "N", ",key export,", "of the plane's TiB N; default: 0", set_tib },
 	{ "output", "FILE", ",key export,", "write the 64 bytes to FILE, which must not exist",
 	  set_output },
-	{ "json", NULL, ",info,map,", "print JSON", set_json },
+	{ "svg", "FILE", ",map,", "draw the disk into FILE, in place of what was there", set_svg },
+	{ "repair", NULL, ",check,", "not in this version", set_repair },
+	{ "json", NULL, ",info,map,check,vhd info,", "print JSON", set_json },
 	{ "help", NULL, NULL, "print this and exit", set_help },
 	{ "version", NULL, NULL, "print the version and exit", set_version },
 };

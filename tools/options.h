@@ -29,6 +29,7 @@ struct tool_options {
 	bool help;
 	bool version;
 	bool json;
+	bool repair;
 	bool base_sha256;
 	bool encryption; /* default: on */
 	bool has_base;
@@ -38,6 +39,7 @@ struct tool_options {
 	unsigned int plane;  /* its map value; 0: the current one */
 	uint64_t tib;
 	const char *output;	      /* a path, argv's; NULL: stdout */
+	const char *svg;	      /* the same; NULL: no picture */
 	unsigned int nr_key_sources;  /* counted beyond the one there is room for */
 	struct key_source key_source; /* the last; its name is argv's */
 	const char *image;	      /* the operand; argv's */

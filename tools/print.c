@@ -3,6 +3,8 @@
 #include "print.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "sealblk/units.h"
 
@@ -13,6 +15,22 @@ void print_text(FILE *to, const char *text)
 
 		putc(c < 0x20 || c == 0x7f ? '?' : c, to);
 	}
+}
+
+json_t *print_text_json(const char *text)
+{
+	json_t *value = json_string(text);
+	char *ascii;
+
+	if (value)
+		return value;
+	ascii = strdup(text);
+	for (char *at = ascii; at && *at; at++)
+		if (*at & 0x80)
+			*at = '?';
+	value = ascii ? json_string(ascii) : NULL;
+	free(ascii);
+	return value;
 }
 
 const char *size_text(uint64_t bytes, char text[SIZE_TEXT_BYTES])

@@ -3,6 +3,7 @@
 #ifndef TOOLS_PRINT_H
 #define TOOLS_PRINT_H
 
+#include <jansson.h>
 #include <stdint.h>
 #include <stdio.h>
 
@@ -11,6 +12,12 @@
  * characters, which a terminal would obey, come out as '?'.
  */
 void print_text(FILE *to, const char *text);
+
+/*
+ * The same for JSON, which is UTF-8: a text that is not loses its foreign
+ * bytes. Returns NULL when there is no memory.
+ */
+json_t *print_text_json(const char *text);
 
 /* "64 MiB", "1.5 GiB", "512 bytes": cut after one decimal. */
 enum { SIZE_TEXT_BYTES = 32 };

@@ -253,3 +253,19 @@ int reach_answer(struct reach *reach, json_t **ret_object, struct problem *probl
 	*ret_object = object;
 	return 0;
 }
+
+int reach_info(struct reach *reach, json_t **ret_info, struct problem *problem)
+{
+	int r;
+
+	if (reach->daemon) {
+		r = reach_ask(reach, "info", problem);
+		return r == 0 ? reach_answer(reach, ret_info, problem) : r;
+	}
+	r = report_info_json(&reach->report, reach->base_found ? NULL : reach->base_problem.text,
+			     ret_info);
+	if (r < 0)
+		problem_set(problem, "image", reach->path, "cannot be reported on: %s",
+			    strerror(-r));
+	return r;
+}

@@ -52,4 +52,10 @@ int MUST_CHECK reach_ask(struct reach *reach, const char *verb, struct problem *
  */
 int MUST_CHECK reach_answer(struct reach *reach, json_t **ret_object, struct problem *problem);
 
+/*
+ * The object of `sealblk info`: json_decref() it. A daemon is asked once: @reach
+ * is of no more use then. Returns 0, or a negative errno with *problem.
+ */
+int MUST_CHECK reach_info(struct reach *reach, json_t **ret_info, struct problem *problem);
+
 #endif

@@ -5,10 +5,14 @@
 
 #include "options.h"
 
+int MUST_CHECK verb_check_check(const struct tool_options *options, struct problem *problem);
+int MUST_CHECK verb_check(const struct tool_options *options, struct problem *problem);
 int MUST_CHECK verb_create_check(const struct tool_options *options, struct problem *problem);
 int MUST_CHECK verb_create(const struct tool_options *options, struct problem *problem);
 int MUST_CHECK verb_info(const struct tool_options *options, struct problem *problem);
 int MUST_CHECK verb_key_export(const struct tool_options *options, struct problem *problem);
+int MUST_CHECK verb_map_check(const struct tool_options *options, struct problem *problem);
 int MUST_CHECK verb_map(const struct tool_options *options, struct problem *problem);
+int MUST_CHECK verb_vhd_info(const struct tool_options *options, struct problem *problem);
 
 #endif

@@ -85,6 +85,9 @@ struct dirty_block {
 	struct seal_block frozen;	/* what the round writes; also the I/O buffer */
 	uint8_t durable[SEAL_BLOCK_BODY_BYTES]; /* entries as last made durable */
 
+	/* Sectors whose first write is in flight; a second one waits for its end. */
+	uint64_t writing[MAP_BITSET_WORDS];
+
 	/* Sets of sectors whose places other than the named ones may hold data: */
 	uint64_t touched[MAP_BITSET_WORDS];	   /* changed since the last freeze */
 	uint64_t frozen_touched[MAP_BITSET_WORDS]; /* changed before it; in the round */
@@ -135,6 +138,7 @@ struct map {
 	struct waiter_line io_waiters;	/* for a load or a reservation to end */
 	struct waiter_line room_waiters; /* for dirty blocks or records */
 	struct waiter_line punch_waiters; /* for punches in their block to end */
+	struct waiter_line write_waiters; /* for first writes of their sectors to end */
 	struct waiter_line switch_waiters; /* writes, while @switching */
 	struct map_grace *graces;	/* who waits for epochs to drain */
 	struct map_grace *switch_grace;

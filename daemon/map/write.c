@@ -38,24 +38,44 @@ static int wait_for_room(struct map *map, struct lane *lane, struct waiter *wait
 	return 1;
 }
 
+/*
+ * Must the first write wait: for punches, which it could run into; or for the
+ * first write of the same sectors? Were both in flight, the later of their ends
+ * could bring back what a TRIM between them had taken away.
+ */
+static bool must_wait(struct map *map, const struct dirty_block *dirty, struct piece piece,
+		      struct lane *lane, struct waiter *waiter)
+{
+	struct waiter_line *line = NULL;
+
+	if (dirty->punching)
+		line = &map->punch_waiters;
+	else if (bitset_next(dirty->writing, piece.first, piece.end) < piece.end)
+		line = &map->write_waiters;
+	if (!line)
+		return false;
+	waiter->lane = lane;
+	waiter_line_add(line, waiter);
+	return true;
+}
+
 static int prepare_blocks(struct map *map, struct lane *lane, uint64_t first_sector,
 			  uint64_t end_sector, struct waiter *waiter)
 {
 	uint32_t nr_new = 0;
 
-	for (uint64_t i = map_block_of(first_sector); i <= map_block_of(end_sector - 1); i++) {
+	for (uint64_t at = first_sector; at < end_sector;) {
+		struct piece piece = piece_at(at, end_sector);
 		const struct dirty_block *dirty;
-		int r = map_io_prepare(map, lane, i, true, waiter);
+		int r = map_io_prepare(map, lane, piece.index, true, waiter);
 
 		if (r != 0)
 			return r;
-		dirty = dirty_find(map, i);
-		if (dirty && dirty->punching) {
-			waiter->lane = lane;
-			waiter_line_add(&map->punch_waiters, waiter);
+		dirty = dirty_find(map, piece.index);
+		if (dirty && must_wait(map, dirty, piece, lane, waiter))
 			return 1;
-		}
 		nr_new += !dirty;
+		at = map_block_first(piece.index) + piece.end;
 	}
 	if (nr_new > map->nr_dirty_free || !dirty_file_has_room(&map->dirty_file, 1))
 		return wait_for_room(map, lane, waiter);
@@ -78,8 +98,14 @@ static int write_begin(struct map *map, struct lane *lane, uint64_t first_sector
 	r = prepare_blocks(map, lane, first_sector, end_sector, waiter);
 	if (r != 0)
 		return r;
-	for (uint64_t i = map_block_of(first_sector); i <= map_block_of(end_sector - 1); i++)
-		dirty_get(map, i)->nr_writers++;
+	for (uint64_t at = first_sector; at < end_sector;) {
+		struct piece piece = piece_at(at, end_sector);
+		struct dirty_block *dirty = dirty_get(map, piece.index);
+
+		dirty->nr_writers++;
+		bitset_add_range(dirty->writing, piece.first, piece.end);
+		at = map_block_first(piece.index) + piece.end;
+	}
 	map->dirty_file.nr_reserved++;
 	return 0;
 }
@@ -109,6 +135,7 @@ static void write_end_piece(struct map *map, struct piece piece, uint8_t entry, 
 		dirty_set(map, dirty, piece.first, piece.end, entry);
 	else
 		dirty_touch(map, dirty, piece.first, piece.end);
+	bitset_remove_range(dirty->writing, piece.first, piece.end);
 	dirty->nr_writers--;
 }
 
@@ -129,6 +156,7 @@ void map_write_end(struct map *map, struct lane *lane, uint64_t first_sector, ui
 	}
 	if (dirty_file_is_filling(&map->dirty_file))
 		round_start(map, lane);
+	waiter_line_wake(&map->write_waiters, 0);
 	epoch_leave(&lane->epoch, parity);
 	if (atomic_load(&map->grace_wanted))
 		grace_poll(map);

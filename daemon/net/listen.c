@@ -3,7 +3,6 @@
 #include "net/listen.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <stdint.h>
@@ -178,19 +177,11 @@ static int adopt(struct listener *listener, int fd, const char *name, struct pro
 	bool is_unix = sd_is_socket(fd, AF_UNIX, SOCK_STREAM, 1) > 0;
 	bool is_tcp = sd_is_socket(fd, AF_INET, SOCK_STREAM, 1) > 0 ||
 		      sd_is_socket(fd, AF_INET6, SOCK_STREAM, 1) > 0;
-	int flags = fcntl(fd, F_GETFL);
 
 	if (!is_unix && !is_tcp) {
 		problem_set(problem, "inherited socket", name,
 			    "not a listening stream socket of unix, IPv4 or IPv6 (Accept=no)");
 		return -ENOTSOCK;
-	}
-	/* The ring's accept is to wait, not to fail with EAGAIN. */
-	if (flags < 0 || fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) < 0) {
-		int r = -errno;
-
-		problem_set(problem, "inherited socket", name, "%s", strerror(-r));
-		return r;
 	}
 	*listener = (struct listener){ .fd = fd, .is_tcp = is_tcp };
 	snprintf(listener->inherited_name, sizeof(listener->inherited_name), "%s", name);

@@ -58,8 +58,9 @@ class Server:
             sys.exit(f"bench: {self.name} did not start: {said.read()}")
 
     def stop(self):
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait(timeout=60)
+        if self.process and self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            self.process.wait(timeout=60)
 
     def cpu_s(self):
         with open(f"/proc/{self.process.pid}/stat", encoding="ascii") as stat:
@@ -144,10 +145,18 @@ def bench_place(place, options, writer):
         for _ in range(options.size // 2**20):
             f.write(os.urandom(2**20))
     servers = [cls(place, options) for cls in (Sealblkd, QemuNbd, NbdkitFile)]
+    try:
+        for server in servers:
+            server.prepare(base)
+            server.start()
+        run_rounds(servers, options, writer)
+    finally:
+        for server in servers:
+            server.stop()
+
+
+def run_rounds(servers, options, writer):
     results = {}
-    for server in servers:
-        server.prepare(base)
-        server.start()
     for server in servers:  # `full`: every sector is in the overlay before it counts
         measure(server, ("fill", "write", 1048576, 4, "mb_s"), argparse.Namespace(
             build=options.build, seconds=600, size=options.size))
@@ -160,7 +169,6 @@ def bench_place(place, options, writer):
     report(options, servers, results)
     for server in servers:
         print(f"  peak RSS {server.name}: {server.rss_kib() / 1024:.0f} MiB")
-        server.stop()
 
 
 def report(options, servers, results):

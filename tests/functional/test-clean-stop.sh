@@ -16,7 +16,8 @@ client=$SRC_DIR/tests/tools/end_under_load.py
 make_key key
 "$sealblk" create --size 12M --key-file key image.seal
 
-# Connections that say nothing: one before the handshake is over, one after.
+# Connections that say nothing, before the handshake is over and after; and one that asks for much
+# and takes none of it.
 idle_clients() {
 	exec 3< <(exec "$python" -u -c '
 import socket, sys, time
@@ -26,6 +27,10 @@ raw.connect(sys.argv[1])
 raw.recv(18)
 handle = nbd.NBD()
 handle.connect_uri("nbd+unix:///?socket=" + sys.argv[1])
+greedy = nbd.NBD()
+greedy.connect_uri("nbd+unix:///?socket=" + sys.argv[1])
+for _ in range(40):
+    greedy.aio_pread(nbd.Buffer(1 << 20), 0)
 print("connected")
 time.sleep(60)' "$socket")
 	own_pid $!
@@ -52,6 +57,31 @@ for signal in TERM INT; do
 	"$client" check "$socket" state
 	stop_daemon
 done
+
+# ---- clients that come and go all the time: one of them is in the door when it closes ----
+exec 4< <(exec "$python" -u -c '
+import socket, sys
+print("knocking")
+while True:
+    try:
+        client = socket.socket(socket.AF_UNIX)
+        client.connect(sys.argv[1])
+        client.close()
+    except OSError:
+        pass' "$socket")
+knocker=$!
+own_pid "$knocker"
+read -r line <&4
+expect_equal knocking "$line"
+for _ in {1..8}; do
+	start_daemon --socket "$socket" --key-file key image.seal
+	sleep 0.1
+	stop_daemon
+	grep -Eq 'error|recover|Bad file' "$daemon_log" && fail "$(cat "$daemon_log")"
+done
+kill "$knocker"
+wait "$knocker" 2>/dev/null || true
+disown_pid "$knocker"
 
 # No files are left in the runtime directory.
 runtime=$XDG_RUNTIME_DIR/sealblk

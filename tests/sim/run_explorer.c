@@ -37,6 +37,7 @@ struct suite {
 static const struct suite suites[] = {
 	/* Few, and they see a lot. */
 	{ "two sectors, off, together", "W0 W1 T0 L", START_PLAIN, 0, true, 3, 2, 4, 4 },
+	{ "same sector, many orders", "W0 T0", START_PLAIN, 0, true, 3, 16, 4, 50 },
 
 	/* One operation after the other. */
 	{ "one sector", ONE " Y0 - + c K P", START_FRESH, 0, false, 3, 1, 4, 1 },

@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: MIT */
+/* Checking an image: the pairs of its bitmap and of its map (docs/format.md 4). */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bitset.h"
+#include "image/check_state.h"
+#include "map/entries.h"
+
+/* One pair on its way through the judges. */
+struct pair {
+	enum block_kind kind;
+	uint64_t index;
+	uint64_t offset_bytes;
+};
+
+static struct pair pair_at(const struct check *check, enum block_kind kind, uint64_t index)
+{
+	le64 area = kind == BLOCK_MAP ? check->super->map_offset : check->super->bitmap_offset;
+
+	return (struct pair){ kind, index, le64_get(area) + index * SEAL_PAIR_BYTES };
+}
+
+static struct block_identity identity_of(const struct check *check, const struct pair *pair)
+{
+	return (struct block_identity){
+		.kind = pair->kind,
+		.index = pair->index,
+		.uuid = check->super->uuid,
+		.mac_key_id = le64_get(check->super->mac_key_id),
+		.plane_born = check->plane_born,
+	};
+}
+
+/* ---- what is wrong with a pair ---- */
+
+static bool is_zeros(const struct seal_block *block)
+{
+	static const uint8_t zeros[16];
+	const uint8_t *bytes = (const uint8_t *)block;
+
+	return memcmp(bytes, zeros, sizeof(zeros)) == 0 &&
+	       memcmp(bytes, bytes + sizeof(zeros), sizeof(*block) - sizeof(zeros)) == 0;
+}
+
+/* What is wrong with one slot, or NULL. *ret_whole: its checksum is good. */
+static const char *slot_fault(const struct seal_block *block, const struct block_identity *id,
+			      struct mac_ctx *mac, bool *ret_whole)
+{
+	const char *magic = id->kind == BLOCK_MAP ? SEAL_MAGIC_MAP : SEAL_MAGIC_BITMAP;
+
+	*ret_whole = block_is_whole(block);
+	if (!*ret_whole)
+		return is_zeros(block) ? "was never written, or has been zeroed"
+				       : "has a wrong checksum";
+	if (memcmp(block->magic, magic, sizeof(block->magic)) != 0 ||
+	    memcmp(block->uuid, id->uuid, SEAL_UUID_BYTES) != 0 ||
+	    le64_get(block->index) != id->index)
+		return "is another block, or of another image";
+	if (le64_get(block->mac_key_id) != id->mac_key_id)
+		return "names another MAC key than the superblock";
+	if (block_check(block, id, NULL) < 0)
+		return "names a plane that does not exist, or is younger than the block";
+	return mac && block_check(block, id, mac) < 0
+		       ? "has a wrong MAC: somebody without the key has changed it"
+		       : NULL;
+}
+
+static void locate(struct check_finding *finding, const struct pair *pair, int slot)
+{
+	const char *kind = pair->kind == BLOCK_MAP ? "map block" : "bitmap block";
+
+	if (slot < 0)
+		check_locate(finding, pair->offset_bytes, SEAL_PAIR_BYTES, "%s %" PRIu64, kind,
+			     pair->index);
+	else
+		check_locate(finding, pair->offset_bytes + (uint64_t)slot * SEAL_BLOCK_BYTES,
+			     SEAL_BLOCK_BYTES, "%s %" PRIu64 ", slot %d", kind, pair->index, slot);
+}
+
+/* Which part of the disk is lost, or that all of it is. */
+static void advise_loss(const struct check *check, struct check_finding *finding,
+			const struct pair *pair)
+{
+	uint64_t first = map_block_first(pair->index);
+	uint64_t end = min_u64(first + SEAL_BLOCK_SECTORS, check->nr_sectors);
+
+	if (pair->kind == BLOCK_BITMAP)
+		check_advise(finding, "restore the image from a copy");
+	else
+		check_advise(finding,
+			     "bytes %" PRIu64 " to %" PRIu64 " of the disk cannot be read: "
+			     "restore the image from a copy",
+			     sectors_to_bytes(first), sectors_to_bytes(end) - 1);
+}
+
+/* Both slots of a clean image were the same: a good one can stand in for the other. */
+static void advise_slot(const struct check *check, struct check_finding *finding,
+			const struct pair *pair, int slot, bool twin_is_good)
+{
+	uint64_t twin = pair->offset_bytes + (uint64_t)!slot * SEAL_BLOCK_BYTES;
+
+	if (twin_is_good && !check->result.unclean)
+		check_advise(finding,
+			     "slot %d is good: copy its 4096 bytes at byte %" PRIu64
+			     " over this one",
+			     !slot, twin);
+	else
+		advise_loss(check, finding, pair);
+}
+
+static void explain_pair(struct check *check, const struct pair *pair,
+			 const struct block_identity *id)
+{
+	struct check_finding finding = { 0 };
+	const char *faults[2];
+	bool whole[2];
+
+	for (int i = 0; i < 2; i++)
+		faults[i] = slot_fault(&check->pair[i], id, check->mac, &whole[i]);
+	for (int i = 0; i < 2; i++) {
+		if (!faults[i])
+			continue;
+		locate(&finding, pair, i);
+		/* One that is whole and wrong is no accident: its twin is no more to be believed. */
+		advise_slot(check, &finding, pair, i, !faults[!i] && !whole[i]);
+		check_tell(check, &finding, CHECK_PROBLEM, "%s", faults[i]);
+	}
+	if (faults[0] || faults[1])
+		return;
+	locate(&finding, pair, -1);
+	advise_loss(check, &finding, pair);
+	check_tell(check, &finding, CHECK_PROBLEM, "%s",
+		   check->result.unclean ? "has two different slots of the same generation"
+					 : "has two different slots, though the image was closed");
+}
+
+/* Returns the slot that counts, its block in check->pair; or -1: damaged, and told. */
+static int check_pair(struct check *check, const struct pair *pair)
+{
+	struct block_identity id = identity_of(check, pair);
+	struct check_finding finding = { 0 };
+	unsigned int slot;
+
+	if (check_read(check, pair->offset_bytes, check->pair, sizeof(check->pair)) < 0) {
+		locate(&finding, pair, -1);
+		advise_loss(check, &finding, pair);
+		check_tell(check, &finding, CHECK_PROBLEM, "cannot be read");
+		return -1;
+	}
+	if (block_pick(check->pair, &id, check->mac, check->result.unclean, &slot) < 0) {
+		explain_pair(check, pair, &id);
+		return -1;
+	}
+	if (memcmp(&check->pair[0], &check->pair[1], sizeof(check->pair[0])) != 0)
+		check->nr_lagging++;
+	return (int)slot;
+}
+
+/* ---- all of them ---- */
+
+static void check_bitmap_block(struct check *check, uint64_t index)
+{
+	struct pair pair = pair_at(check, BLOCK_BITMAP, index);
+	uint64_t first = index * SEAL_BITMAP_BITS;
+	uint64_t end = min_u64(first + SEAL_BITMAP_BITS, check->nr_blocks);
+	int slot = check_pair(check, &pair);
+
+	check->result.nr_bitmap_blocks++;
+	if (slot < 0) {
+		check->bits_missing = true;
+		return;
+	}
+	for (uint64_t i = first; i < end; i++)
+		if (check->pair[slot].body[(i - first) / 8] >> ((i - first) % 8) & 1)
+			bitset_add(check->written, i);
+}
+
+/* docs/format.md 4: entries behind the disk's last sector are 0. */
+static void check_tail(struct check *check, const struct pair *pair, const uint8_t *body)
+{
+	struct check_finding finding = { 0 };
+
+	for (uint64_t i = check->nr_sectors - map_block_first(pair->index); i < SEAL_BLOCK_SECTORS;
+	     i++) {
+		if (block_entry(body, (uint32_t)i) == 0)
+			continue;
+		locate(&finding, pair, -1);
+		check_advise(&finding, "they mean nothing, but sealblk has not written them: check "
+				       "with a key");
+		check_tell(check, &finding, CHECK_PROBLEM, "has entries behind the disk's end");
+		return;
+	}
+}
+
+static void check_map_block(struct check *check, uint64_t index)
+{
+	struct pair pair = pair_at(check, BLOCK_MAP, index);
+	int slot = check_pair(check, &pair);
+
+	check->result.nr_map_blocks++;
+	if (slot < 0)
+		bitset_add(check->damaged, index);
+	else if (index == check->nr_blocks - 1)
+		check_tail(check, &pair, check->pair[slot].body);
+}
+
+static void tell_unclean(struct check *check)
+{
+	uint64_t map_offset = le64_get(check->super->map_offset);
+	struct check_finding finding = { 0 };
+
+	check_locate(&finding, map_offset, check->nr_blocks * SEAL_PAIR_BYTES, "map");
+	check_advise(&finding, "serve the image once: recovery runs when it is opened");
+	if (check->nr_lagging > 0)
+		check_tell(check, &finding, CHECK_NOTE,
+			   "was not closed cleanly: in %" PRIu64 " pairs one slot is stale or torn",
+			   check->nr_lagging);
+	else
+		check_tell(check, &finding, CHECK_NOTE, "was not closed cleanly");
+}
+
+int check_map(struct check *check)
+{
+	uint64_t nr_words = (check->nr_blocks + 63) / 64;
+
+	check->written = calloc(nr_words, sizeof(*check->written));
+	check->damaged = calloc(nr_words, sizeof(*check->damaged));
+	if (!check->written || !check->damaged)
+		return -ENOMEM;
+	for (uint64_t i = 0; i < le64_get(check->super->bitmap_blocks); i++)
+		check_bitmap_block(check, i);
+	for (uint64_t i = bitset_next(check->written, 0, check->nr_blocks); i < check->nr_blocks;
+	     i = bitset_next(check->written, i + 1, check->nr_blocks))
+		check_map_block(check, i);
+	if (check->result.unclean)
+		tell_unclean(check);
+	check->result.has_map = true;
+	return 0;
+}
+
+const uint8_t *check_map_body(struct check *check, uint64_t index)
+{
+	struct pair pair = pair_at(check, BLOCK_MAP, index);
+	struct block_identity id = identity_of(check, &pair);
+	unsigned int slot;
+
+	if (check_read(check, pair.offset_bytes, check->pair, sizeof(check->pair)) < 0 ||
+	    block_pick(check->pair, &id, NULL, check->result.unclean, &slot) < 0)
+		return NULL;
+	return check->pair[slot].body;
+}

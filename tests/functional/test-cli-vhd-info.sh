@@ -1,0 +1,98 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+#
+# sealblk vhd info: footers by QEMU of each kind, damage, and Azure's rules.
+# shellcheck source-path=SCRIPTDIR/..
+. "$(dirname "$0")/../lib.sh"
+
+need jq qemu-img
+cd "$TEST_DIR"
+make_random raw 8192
+truncate -s 32M raw
+make_vhd fixed.vhd fixed raw
+make_vhd dynamic.vhd dynamic raw
+qemu-img convert -f raw -O vpc -o subformat=fixed raw rounded.vhd
+
+info() {
+	"$sealblk" vhd info --json "$1" | jq -r "$2"
+}
+
+azure() {
+	info "$1" '.azure | "\(.fixed) \(.footer) \(.size) \(.whole_mib) \(.length) \(.accepted)"'
+}
+
+# ---- fixed ------------------------------------------------------------------------
+expect_exit 0 "$sealblk" vhd info fixed.vhd
+expect_output '^type +fixed$'
+expect_output '^disk +32 MiB \(33554432 bytes\)$'
+expect_output '^ +by its current size: '
+expect_output '^creator +"qem2" \(QEMU, exact size\)'
+expect_output '^checksum +[0-9a-f]{8}, right$'
+expect_output '^Azure wants +fixed VHD +yes$'
+expect_output '^verdict +sound$'
+expect_equal 'true true true true true true' "$(azure fixed.vhd)" "Azure's rules"
+expect_equal 33554432 "$(info fixed.vhd .disk_bytes)" size
+expect_equal "$(tail -c 512 fixed.vhd | od -An -tx1 -j 68 -N 16 | tr -d ' ')" \
+	"$(info fixed.vhd '.footer.uuid' | tr -d -)" "unique id"
+[[ $(info fixed.vhd .footer.created_time) == 20[0-9][0-9]-* ]] || fail "not a date"
+
+# ---- by the geometry, and so no whole MiB ------------------------------------------
+expect_exit 0 "$sealblk" vhd info rounded.vhd
+expect_output '^ +by its geometry: '
+expect_equal 'true true true false true false' "$(azure rounded.vhd)" "Azure's rules"
+expect_equal true "$(info rounded.vhd '.disk_bytes == .footer.geometry.bytes')" "size and geometry"
+
+# ---- dynamic: footer and copy --------------------------------------------------------
+expect_exit 0 "$sealblk" vhd info dynamic.vhd
+expect_output '^type +dynamic$'
+expect_output '^data offset +512$'
+expect_output '^copy at start +the same$'
+expect_equal 'false true true true false false' "$(azure dynamic.vhd)" "Azure's rules"
+
+# bad EXIT PATTERN FILE
+bad() {
+	expect_exit "$1" "$sealblk" vhd info "$3"
+	expect_output "$2"
+}
+
+cp dynamic.vhd bad.vhd
+flip_byte bad.vhd 100
+bad 3 '^copy at start +differs' bad.vhd
+cp dynamic.vhd bad.vhd
+flip_byte bad.vhd 0
+bad 3 "^verdict +the footer's copy at the start is missing" bad.vhd
+cp dynamic.vhd bad.vhd
+truncate -s -512 bad.vhd
+bad 3 '^copy at start +good, and shown here' bad.vhd
+expect_output '^verdict +there is no VHD footer in the last 512 bytes$'
+expect_equal false "$(info bad.vhd .sound)" sound
+
+# ---- fixed and damaged ---------------------------------------------------------------
+end=$(stat -c %s fixed.vhd)
+cp --sparse=always fixed.vhd bad.vhd
+flip_byte bad.vhd $((end - 512 + 200))
+bad 3 '^checksum +[0-9a-f]{8}, wrong$' bad.vhd
+expect_output '^verdict +footer checksum is wrong \(stored [0-9a-f]{8}, computed [0-9a-f]{8}\)$'
+expect_output '^disk +unknown'
+expect_equal 'true false true true true false' "$(azure bad.vhd)" "Azure's rules"
+
+{ head -c 1M fixed.vhd && tail -c 512 fixed.vhd; } >bad.vhd
+bad 3 '^verdict .*33554432 bytes of disk, 1048576 before the footer' bad.vhd
+expect_equal 'true true true true false false' "$(azure bad.vhd)" "Azure's rules"
+{ cat raw && head -c 512 /dev/zero && tail -c 512 fixed.vhd; } >longer.vhd
+bad 0 '^ +file is the disk and 512 bytes +no$' longer.vhd
+
+# ---- none ----------------------------------------------------------------------------
+bad 3 'no VHD footer' raw
+truncate -s -1 fixed.vhd
+bad 3 'the footer has 511 bytes' fixed.vhd
+: >empty
+bad 3 'too short' empty
+{ printf vhdxfile && head -c 1M /dev/zero; } >disk.vhdx
+bad 3 'is a VHDX' disk.vhdx
+bad 1 'No such file' none
+bad 1 'cannot be' .
+expect_exit 2 "$sealblk" vhd
+expect_output 'did you mean vhd info'
+expect_exit 0 "$sealblk" vhd info --help
+expect_output '^usage: sealblk vhd info '
