@@ -57,10 +57,11 @@ SIM_SRC := $(filter-out $(SIM_RUN_SRC),$(wildcard tests/sim/*.c))
 TEST_TOOL_SRC := $(wildcard tests/tools/*.c)
 FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 BENCH_SRC := $(wildcard tests/bench/*.c)
+MODEL_SRC := $(wildcard tests/model/*.c)
 SRC := $(CORE_SRC) $(DAEMON_SRC) $(TOOLS_SRC) $(UNIT_SRC) $(SIM_SRC) $(SIM_RUN_SRC) \
-	$(TEST_TOOL_SRC) $(FUZZ_SRC) $(BENCH_SRC)
+	$(TEST_TOOL_SRC) $(FUZZ_SRC) $(BENCH_SRC) $(MODEL_SRC)
 
-HEADERS := $(wildcard include/sealblk/*.h daemon/*.h daemon/*/*.h tools/*.h tests/sim/*.h)
+HEADERS := $(wildcard include/sealblk/*.h daemon/*.h daemon/*/*.h tools/*.h tests/sim/*.h tests/model/*.h)
 SCRIPTS := .ci/run $(wildcard tools/*.sh tests/*.sh tests/*/*.sh)
 
 ARCHIVE := $(BUILD)/libsealblk.a
@@ -70,6 +71,7 @@ SIMS := $(patsubst tests/sim/run_%.c,$(BUILD)/tests/sim-%,$(SIM_RUN_SRC))
 TEST_TOOLS := $(patsubst tests/tools/%.c,$(BUILD)/tests/%,$(TEST_TOOL_SRC))
 FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/tests/%,$(FUZZ_SRC))
 LOADS := $(patsubst tests/bench/%.c,$(BUILD)/tests/%,$(BENCH_SRC))
+MODEL := $(BUILD)/tests/model
 TEST_SCRIPTS := $(wildcard tests/sim/mutants.sh tests/functional/test-*.sh tests/interop/test-*.sh \
 	tests/guest/test-*.sh)
 
@@ -89,9 +91,10 @@ $(FUZZERS): $(BUILD)/tests/%: $(BUILD)/obj/tests/fuzz/%.o $(ARCHIVE)
 $(FUZZERS): TEST_LIBS = -fsanitize=fuzzer
 
 $(LOADS): $(BUILD)/tests/%: $(BUILD)/obj/tests/bench/%.o
-$(LOADS): TEST_LIBS = -lnbd
+$(MODEL): $(call objects,$(MODEL_SRC))
+$(LOADS) $(MODEL): TEST_LIBS = -lnbd
 
-$(PROGRAMS) $(UNIT) $(SIMS) $(TEST_TOOLS) $(FUZZERS) $(LOADS): $(BUILD)/sources
+$(PROGRAMS) $(UNIT) $(SIMS) $(TEST_TOOLS) $(FUZZERS) $(LOADS) $(MODEL): $(BUILD)/sources
 	$(call say,LINK,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ld_flags) -o $@ $(filter %.o %.a,$^) $(PKG_LIBS) $(TEST_LIBS)
@@ -179,7 +182,7 @@ check-long: setup
 check-built: tests $(if $(SANITIZE),,check-layers check-headers)
 	$(Q)tests/run.sh --build $(BUILD) --jobs $(JOBS) $(UNIT) $(SIMS) $(TEST_SCRIPTS)
 
-tests: all test-tools $(UNIT) $(SIMS)
+tests: all test-tools $(UNIT) $(SIMS) $(MODEL)
 
 .PHONY: test-tools
 test-tools: $(TEST_TOOLS)

@@ -113,7 +113,7 @@ expect_exit 0 "$sealblk" --version
 expect_output '^sealblk [0-9]+\.[0-9]+'
 expect_exit 0 "$sealblk" --help
 expect_output '^usage: sealblk VERB'
-for verb in create info map; do
+for verb in create info map check; do
 	expect_exit 0 "$sealblk" --help
 	expect_output "^  $verb "
 	expect_exit 0 "$sealblk" "$verb" --help

@@ -29,7 +29,7 @@ both() {
 	local expected=$1 command args=()
 	shift
 	for command; do args+=(-c "$command"); done
-	qemu-io -f raw -d unmap "${args[@]}" "$(nbd_uri "$socket")" >>qemu-io.log
+	qemu-io -f raw -t writeback -d unmap "${args[@]}" "$(nbd_uri "$socket")" >>qemu-io.log
 	qemu-io -f raw -d unmap "${args[@]}" "$expected" >>qemu-io.log
 }
 
@@ -121,7 +121,7 @@ both kill.raw 'write -P 1 0 6M' 'flush'
 cp kill.raw flushed.raw
 late=(-c 'write -P 2 3499520 1M' -c 'discard 1M 64k' -c 'write -P 3 1049088 512' -c 'write -P 4 0 512')
 # A signal to itself: qemu-io ends without the flush that closing sends.
-qemu-io -f raw -d unmap "${late[@]}" -c 'sigraise 9' "$(nbd_uri "$socket")" >>qemu-io.log || true
+qemu-io -f raw -t writeback -d unmap "${late[@]}" -c 'sigraise 9' "$(nbd_uri "$socket")" >>qemu-io.log || true
 kill_daemon
 qemu-io -f raw -d unmap "${late[@]}" kill.raw >>qemu-io.log
 expect_info kill.seal 'open_state: unclean'

@@ -13,14 +13,24 @@ guest_dir=$SRC_DIR/build/guest
 guest_pid=	# of the guest started last
 guest_log=	# its serial console
 
-# keep NAME BUILDER: the folder build/guest/NAME, made by this folder's BUILDER if it is
-# missing or older. What the builder says when it gives up (exit 77) is why the test is skipped.
+# is_newer FOLDER FILE...: than all these files of this folder.
+is_newer() {
+	local made=$1 file
+	shift
+	for file; do
+		[[ $made -nt $SRC_DIR/tests/guest/$file ]] || return 1
+	done
+}
+
+# keep NAME BUILDER SOURCE...: the folder build/guest/NAME, made by this folder's BUILDER if it
+# is missing or older than that or a source. What the builder says when it gives up (exit 77) is
+# why the test is skipped.
 keep() {
 	local made=$guest_dir/$1 builder=$SRC_DIR/tests/guest/$2 status=0
 	mkdir -p "$guest_dir"
 	(
 		flock 9
-		[[ $made -nt $builder ]] && exit
+		is_newer "$made" "${@:2}" && exit
 		rm -rf "$made" "$made.new"
 		mkdir "$made.new"
 		"$builder" "$made.new" || exit

@@ -13,7 +13,7 @@ need e2fsck nbdcopy qemu-system-x86_64 xxd
 boot_s=420
 lines=20000	# as debian-marker.sh writes them
 root_offset=$((33 << 20))	# as build-debian.sh lays out the disk
-keep debian build-debian.sh
+keep debian build-debian.sh debian-marker.sh
 cd "$TEST_DIR"
 base=$guest_dir/debian/debian.vhd
 make_key key

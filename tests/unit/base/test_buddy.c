@@ -77,6 +77,23 @@ Test(buddy, the_block_given_back_last_is_taken_first)
 	cr_expect_eq(buddy_take(&buddy, 64 * KIB), blocks[0]);
 }
 
+Test(buddy, tells_beforehand_what_a_block_takes)
+{
+	static const size_t wanted[] = { 1, SHORTEST, SHORTEST + 1, 600 * KIB, LONGEST };
+	uint8_t *arena = arena_new(WORKER_BUFFER_BYTES);
+
+	buddy_init(&buddy, arena, WORKER_BUFFER_BYTES);
+	cr_expect_eq(buddy_block_bytes(0), 0);
+	for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
+		size_t before = buddy.free_bytes;
+		uint8_t *block = buddy_take(&buddy, wanted[i]);
+
+		cr_expect_eq(before - buddy.free_bytes, buddy_block_bytes(wanted[i]), "%zu",
+			     wanted[i]);
+		buddy_give(&buddy, block);
+	}
+}
+
 Test(buddy, taking_and_giving_in_turn_stays_on_the_same_memory)
 {
 	uint8_t *arena = arena_new(WORKER_BUFFER_BYTES);
