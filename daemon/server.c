@@ -372,12 +372,12 @@ int server_stop(struct server *server)
 	struct problem problem;
 	int code = EXIT_OK;
 
-	/* First: an accept that ends because its listener closes is no error then. */
 	atomic_store(&server->stopping, true);
-	for (unsigned int i = 0; i < server->nr_listeners; i++)
-		listen_close(&server->listeners[i]);
 	server->control = control_stop(server->control);
 	stop_workers(server);
+	/* Only now: a worker accepts from them until it ends. */
+	for (unsigned int i = 0; i < server->nr_listeners; i++)
+		listen_close(&server->listeners[i]);
 	for (unsigned int i = 0; i < EXPORTS_MAX; i++) {
 		if (server->images[i] && image_stop(server->images[i], &problem) < 0)
 			code = tell(-EIO, &problem);
