@@ -53,6 +53,22 @@ fail() {
 	exit 1
 }
 
+# readme_block NAME [OLD NEW]...: the commands that the README marks so, with OLD replaced.
+readme_block() {
+	local block
+	block=$(awk -v mark="<!-- tested: $1 -->" '
+		$0 == mark { found = 1; next }
+		found && /^```/ { if (inside) exit; inside = 1; next }
+		inside' "$SRC_DIR/README.md")
+	[[ $block ]] || fail "README.md has no block \"$1\""
+	shift
+	while (($#)); do
+		block=${block//"$1"/"$2"}
+		shift 2
+	done
+	printf '%s\n' "$block"
+}
+
 # The reason is the last line printed.
 skip() {
 	echo "$*"

@@ -71,15 +71,16 @@ job_value() {
 	tr -d '\r' <"$1" | sed -n "s/^$2=//p"
 }
 
-# run_job JOB SECONDS "NAME=VALUE ..." ARGUMENT...: a small guest, which runs JOB with these
-# variables, to the end of it; its console is $guest_log.
+# run_job JOB SECONDS "NAME=VALUE ..." ARGUMENT...: a small guest, which runs JOB (a script of this
+# folder, or an absolute path) with these variables, to the end of it; its console is $guest_log.
 run_job() {
 	local job=$1 seconds=$2 variables=$3 files=$TEST_DIR/job
 	shift 3
 	keep initramfs build-initramfs.sh
 	mkdir -p "$files/job"
 	cp "$SRC_DIR/tests/guest/init.sh" "$files/init"
-	cp "$SRC_DIR/tests/guest/$job" "$files/job/run"
+	[[ $job == /* ]] || job=$SRC_DIR/tests/guest/$job
+	cp "$job" "$files/job/run"
 	chmod +x "$files/init" "$files/job/run"
 	(umask 077 && tr ' ' '\n' <<<"$variables" >"$files/job/variables")
 	(cd "$files" && find . | cpio -o -H newc --quiet) |

@@ -50,6 +50,22 @@ expect_state() {
 		END { exit bad || !ranges }' "$1" extents || fail "not all of it is $2"
 }
 
+# The README's block, as it stands but for the address and for where the programs are.
+readme_job() {
+	echo '#!/bin/sh'
+	echo 'set -e'
+	echo 'ip link set eth0 up && ip addr add 10.0.2.15/24 dev eth0'
+	readme_block nbd-client 127.0.0.1 10.0.2.2 10809 "$1" nbd-client /programs/nbd-client
+}
+
+port=$(free_port)
+start_daemon --listen "127.0.0.1:$port" --key-file key vm.seal
+readme_job "$port" >readme-job.sh
+run_job "$TEST_DIR/readme-job.sh" 120 "port=$port" -netdev user,id=net \
+	-device virtio-net-pci,netdev=net
+grep -q "^$((96 * 2048))" "$guest_log" || fail "the guest does not see a disk of 96 MiB"
+stop_daemon
+
 run write_files
 expect_equal "$(head -c 4M base.vhd | sha256sum | cut -d' ' -f1)" \
 	"$(job_value "$guest_log" sha256)" "digest of the base's first 4 MiB in the guest"

@@ -308,10 +308,10 @@ static void run_every_nth(struct explorer *x, const struct script *script,
 	x->fault_text = NULL;
 }
 
-void faults_run(struct explorer *x)
+void faults_run(struct explorer *x, unsigned int one_in)
 {
 	x->geometry = 0;
-	for (size_t i = 0; i < ARRAY_LEN(scripts); i++) {
+	for (size_t i = 0; i < ARRAY_LEN(scripts); i += one_in) {
 		const struct script script =
 			script_parse(scripts[i].start, ORDER_OLDEST, scripts[i].text);
 

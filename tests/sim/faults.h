@@ -15,7 +15,8 @@
 
 #include "sim/explore.h"
 
-void faults_run(struct explorer *x);
+/* Of the scripts for it every @one_in-th. */
+void faults_run(struct explorer *x, unsigned int one_in);
 
 /* An image that was not closed, its dirty file gone though the host was not. */
 void faults_lose_dirty_file(struct explorer *x);

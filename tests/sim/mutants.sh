@@ -15,6 +15,7 @@ src_dir=$(cd "$(dirname "$0")/../.." && pwd)
 build_dir=$(realpath -m "${BUILD_DIR:-$src_dir/build}")
 patch_dir=$src_dir/tests/sim/mutants
 seconds_max=120
+unset SEALBLK_LONG # the short run is to find them
 
 if grep -q -e -fsanitize "$build_dir/flags"; then
 	echo "mutants are for the ordinary build, which is faster"

@@ -283,16 +283,6 @@ int world_wait(struct world *world)
 	return ring_wait(&world->tap.ring, -1);
 }
 
-int world_drain(struct world *world)
-{
-	int r = 0;
-
-	while (r == 0 && (world_turn(world) || world->tap.ring.nr_in_flight > 0))
-		if (world->tap.ring.nr_in_flight > 0)
-			r = world_wait(world);
-	return r;
-}
-
 static void drained_for_switch(struct waiter *waiter)
 {
 	CONTAINER_OF(waiter, struct world, switch_waiter)->switch_ready = true;

@@ -94,9 +94,6 @@ bool world_turn(struct world *world);
 /* Wait for one completion. Returns ring_wait()'s result, -EDEADLK: none can come. */
 int world_wait(struct world *world);
 
-/* Run until nothing is in flight. 0 or as world_wait(). */
-int world_drain(struct world *world);
-
 /* Begin to switch encryption; then, when @switch_ready, make it durable and end it. */
 void world_switch_begin(struct world *world);
 int world_switch_end(struct world *world, bool enabled);
