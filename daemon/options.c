@@ -66,7 +66,7 @@ static const char help_text[] =
 	"How to run:\n"
 	"  --workers N              threads, each with its own ring (default: one per processor)\n"
 	"  --io-engine ENGINE       auto or io_uring\n"
-	"  --xts NAME               auto or openssl\n"
+	"  --xts NAME               auto, vaes512 or openssl\n"
 	"  --verbose                log connections as well\n"
 	"  --help, --version\n"
 	"\n"

@@ -12,6 +12,7 @@
 
 /* Fastest first; the portable one is last, it is what all others fall back to. */
 static const struct xts_ops *const implementations[] = {
+	&xts_vaes512_ops,
 	&xts_openssl_ops,
 };
 

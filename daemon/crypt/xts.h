@@ -31,6 +31,7 @@ struct xts_ops {
 	void (*decrypt)(struct xts *xts, uint64_t first_sector, uint32_t nr_sectors, uint8_t *data);
 };
 
+extern const struct xts_ops xts_vaes512_ops;
 extern const struct xts_ops xts_openssl_ops;
 
 /* An expanded key. Belongs to one thread: implementations keep state in it. */
