@@ -88,8 +88,14 @@ static int load_image(struct server *server, const char *path, struct image **re
 	return image_load(&store, path, server->ring, true, ret_image, problem);
 }
 
+static int open_for_base(void *helper, const char *path, int *ret_fd)
+{
+	return helper_open(helper, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK, ret_fd);
+}
+
 static int attach_base(struct server *server, struct image *image, struct problem *problem)
 {
+	const struct base_opener opener = { open_for_base, &server->helper };
 	char path[PATH_BYTES_MAX];
 	int fd = -1;
 	int r;
@@ -102,12 +108,12 @@ static int attach_base(struct server *server, struct image *image, struct proble
 			    image->base_identity.path_absolute);
 		return r;
 	}
-	r = helper_open(&server->helper, path, O_RDONLY | O_CLOEXEC, &fd);
+	r = opener.open_file(opener.arg, path, &fd);
 	if (r < 0) {
 		problem_set(problem, "base", path, "cannot be opened: %s", strerror(-r));
 		return r;
 	}
-	r = image_attach_base(image, fd, path, problem);
+	r = image_attach_base(image, fd, path, &opener, problem);
 	if (r == 0 && image->base_touched)
 		log_line(LOG_LEVEL_WARNING,
 			 "base %s: modified since image %s was made; the sampled contents are the same",

@@ -73,7 +73,8 @@ static int open_base(struct creation *creation, struct problem *problem)
 		problem_set(problem, "base", path, "cannot be opened: %s", strerror(-r));
 		return r;
 	}
-	return base_open(&creation->base, fd, path, creation->options->base_format, problem);
+	return base_open(&creation->base, fd, path, creation->options->base_format,
+			 &base_opener_direct, problem);
 }
 
 static int settle_size(struct creation *creation, struct problem *problem)

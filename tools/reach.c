@@ -55,10 +55,10 @@ static int open_base(struct image *image, struct problem *problem)
 	fd = open_path(path, "base", problem);
 	if (fd < 0)
 		return fd;
-	r = base_open(&image->base, fd, path, identity->format, problem);
+	r = base_open(&image->base, fd, path, identity->format, &base_opener_direct, problem);
 	if (r < 0)
 		return r;
-	if (image->base.store.bytes != identity->file_bytes ||
+	if (base_store(&image->base)->bytes != identity->file_bytes ||
 	    image->base.disk_bytes != identity->disk_bytes) {
 		base_close(&image->base);
 		problem_set(problem, "base", path, "has changed: its size is another");

@@ -71,13 +71,10 @@ static void judge(struct vhd_findings *found, const struct vhd_footer *copy)
 
 	vhd_azure_judge(&found->footer, found->file_bytes, found->azure);
 	found->readable = vhd_footer_parse(bytes, &found->info, &found->why) == 0;
-	if (found->readable && found->info.disk_type == VHD_FIXED) {
-		struct vhd_info info;
-
-		/* Sound in itself; does its disk lie in the file? */
-		if (vhd_footer_decode(bytes, found->file_bytes, &info, &found->why) == 0)
-			found->info = info;
-	}
+	/* Sound in itself; does its disk lie in the file? */
+	if (found->readable && found->info.disk_type == VHD_FIXED &&
+	    vhd_footer_check_fixed(&found->info, found->file_bytes, &found->why) == 0)
+		found->why.reason = VHD_FINE;
 	judge_copy(found, copy);
 }
 
@@ -110,8 +107,8 @@ static int read_footer(int fd, struct vhd_findings *found, struct problem *probl
 	memcpy(old, (const uint8_t *)&found->footer + 1, sizeof(old));
 	problem_set(problem, "file", found->path, "%s",
 		    memcmp(&copy, vhdx, sizeof(vhdx) - 1) == 0 ? "is a VHDX, not a VHD"
-		    : vhd_footer_has_cookie(old, sizeof(old))  ? vhd_reason_text(VHD_OLD_FOOTER)
-							       : vhd_reason_text(VHD_NO_COOKIE));
+		    : vhd_footer_has_cookie(old, sizeof(old))  ? vhd_reason_words(VHD_OLD_FOOTER)->text
+							       : vhd_reason_words(VHD_NO_COOKIE)->text);
 	return -EUCLEAN;
 }
 

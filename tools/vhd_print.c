@@ -133,7 +133,7 @@ static bool is_cut_by_old_qemu(const struct vhd_findings *found)
 static void fault_text(const struct vhd_findings *found, char text[LINE_BYTES])
 {
 	const struct vhd_problem *why = &found->why;
-	const char *reason = vhd_reason_text(why->reason);
+	const char *reason = vhd_reason_words(why->reason)->text;
 
 	if (why->reason == VHD_BAD_CHECKSUM)
 		snprintf(text, LINE_BYTES, "%s (stored %08" PRIx64 ", computed %08" PRIx64 ")",

@@ -94,7 +94,7 @@ static int next_base_part(const struct walk *walk, struct run *run)
 	bool hole;
 	int r;
 
-	if (image->base.store.ops) {
+	if (base_is_open(&image->base)) {
 		r = base_extent(&image->base, run->first_sector, run->nr_sectors, &hole,
 				&run->nr_sectors);
 		if (r < 0)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The digest of a base's content.
+ * The digest of the content of a base's file.
  *
  * "sha256-full" is SHA-256 over the whole file.
  *
@@ -20,8 +20,8 @@
 #include <stdint.h>
 
 #include "base/compiler.h"
-#include "image/base.h"
 #include "sealblk/units.h"
+#include "store/store.h"
 
 enum {
 	BASE_DIGEST_BYTES = 32,
@@ -42,7 +42,7 @@ enum base_digest_kind {
  * BASE_DIGEST_SAMPLED wants a file above BASE_SAMPLED_ABOVE_BYTES.
  * Returns 0, -ENOMEM, -EIO, or the negative errno of reading.
  */
-int MUST_CHECK base_digest_compute(const struct base *base, enum base_digest_kind kind,
+int MUST_CHECK base_digest_compute(const struct store *store, enum base_digest_kind kind,
 				   uint8_t ret_digest[BASE_DIGEST_BYTES]);
 
 /* Where sample @i of a file of @file_bytes begins. */

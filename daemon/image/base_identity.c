@@ -4,42 +4,15 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <limits.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "image/path.h"
 #include "sealblk/units.h"
 
-_Static_assert(PATH_BYTES_MAX == PATH_MAX, "realpath() fills up to PATH_MAX bytes");
-
 /* ---- paths ---- */
-
-/* Joins with a slash. @folder: its first @folder_bytes. Returns 0 or -ENAMETOOLONG. */
-static int join(const char *folder, size_t folder_bytes, const char *rest,
-		char ret_path[PATH_BYTES_MAX])
-{
-	int bytes = snprintf(ret_path, PATH_BYTES_MAX, "%.*s/%s", (int)folder_bytes, folder, rest);
-
-	return bytes < 0 || bytes >= PATH_BYTES_MAX ? -ENAMETOOLONG : 0;
-}
-
-/* The folder that holds @path, which need not exist itself; resolved. */
-static int folder_of(const char *path, char ret_folder[PATH_BYTES_MAX])
-{
-	const char *slash = strrchr(path, '/');
-	char folder[PATH_BYTES_MAX] = ".";
-	int rc;
-
-	if (slash) {
-		rc = join(path, (size_t)(slash - path), "", folder);
-		if (rc < 0)
-			return rc;
-	}
-	return realpath(folder, ret_folder) ? 0 : -errno;
-}
 
 /* How many bytes of two resolved absolute paths name the same folder, without its last slash. */
 static size_t common_folder(const char *folder, const char *file)
@@ -88,7 +61,7 @@ static int take_paths(struct base_identity *identity, const char *path, const ch
 	memcpy(identity->path, path, strlen(path) + 1);
 	if (!realpath(path, identity->path_absolute))
 		return -errno;
-	rc = folder_of(image_path, folder);
+	rc = path_folder(image_path, folder);
 	if (rc < 0)
 		return rc;
 	return relative_path(folder, identity->path_absolute, identity->path_relative);
@@ -102,18 +75,13 @@ static bool exists(const char *path)
 int base_identity_find(const struct base_identity *identity, const char *image_path,
 		       char ret_path[PATH_BYTES_MAX])
 {
-	char image[PATH_BYTES_MAX];
-	char folder[PATH_BYTES_MAX];
 	char path[PATH_BYTES_MAX];
 
 	if (exists(identity->path_absolute)) {
 		memcpy(ret_path, identity->path_absolute, sizeof(identity->path_absolute));
 		return 0;
 	}
-	/* The folder that counts is the image's, not that of a link to it. */
-	if (!realpath(image_path, image) || folder_of(image, folder) < 0)
-		return -ENOENT;
-	if (join(folder, strlen(folder), identity->path_relative, path) < 0 || !exists(path))
+	if (path_beside(image_path, identity->path_relative, path) < 0 || !exists(path))
 		return -ENOENT;
 	memcpy(ret_path, path, sizeof(path));
 	return 0;
@@ -125,33 +93,50 @@ static int take_hints(const struct base *base, int64_t *ret_mtime_ns, uint64_t *
 {
 	struct stat st;
 
-	if (fstat(base->store.fd, &st) < 0)
+	if (fstat(base_store(base)->fd, &st) < 0)
 		return -errno;
 	*ret_mtime_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
 	*ret_inode = st.st_ino;
 	return 0;
 }
 
+static int take_digest(const struct store *store, bool full, enum base_digest_kind *ret_kind,
+		       uint8_t ret_digest[BASE_DIGEST_BYTES])
+{
+	*ret_kind = full || store->bytes <= BASE_SAMPLED_ABOVE_BYTES ? BASE_DIGEST_FULL
+								     : BASE_DIGEST_SAMPLED;
+	return base_digest_compute(store, *ret_kind, ret_digest);
+}
+
+static int take_parent(const struct layer *layer, bool full,
+		       struct base_parent_identity *ret_parent)
+{
+	memcpy(ret_parent->vhd_uuid, layer->vhd.uuid, sizeof(ret_parent->vhd_uuid));
+	ret_parent->vhd_timestamp_s = layer->vhd.created_s;
+	ret_parent->file_bytes = layer->store.bytes;
+	return take_digest(&layer->store, full, &ret_parent->digest_kind, ret_parent->digest);
+}
+
 /* All but the paths. */
 static int take_content(struct base_identity *identity, const struct base *base, bool full)
 {
+	const struct layer *top = base->layers[0];
 	int rc;
 
 	identity->format = base->format;
-	identity->file_bytes = base->store.bytes;
+	identity->file_bytes = top->store.bytes;
 	identity->disk_bytes = base->disk_bytes;
 	if (base->format == BASE_VHD) {
-		memcpy(identity->vhd_uuid, base->vhd.uuid, sizeof(identity->vhd_uuid));
-		memcpy(identity->footer, base->footer, sizeof(identity->footer));
-		identity->vhd_timestamp_s = base->vhd.created_s;
+		memcpy(identity->vhd_uuid, top->vhd.uuid, sizeof(identity->vhd_uuid));
+		memcpy(identity->footer, top->footer, sizeof(identity->footer));
+		identity->vhd_timestamp_s = top->vhd.created_s;
 	}
 	rc = take_hints(base, &identity->mtime_ns, &identity->inode);
-	if (rc < 0)
-		return rc;
-	identity->digest_kind = full || base->store.bytes <= BASE_SAMPLED_ABOVE_BYTES
-					? BASE_DIGEST_FULL
-					: BASE_DIGEST_SAMPLED;
-	return base_digest_compute(base, identity->digest_kind, identity->digest);
+	if (rc == 0)
+		rc = take_digest(&top->store, full, &identity->digest_kind, identity->digest);
+	for (unsigned int i = 1; i < base->nr_layers && rc == 0; i++)
+		rc = take_parent(base->layers[i], full, &identity->parents[identity->nr_parents++]);
+	return rc;
 }
 
 int base_identity_take(const struct base *base, const char *path, const char *image_path, bool full,
@@ -180,55 +165,100 @@ int base_identity_take(const struct base *base, const char *path, const char *im
 static int check_sizes(const struct base_identity *was, const struct base *base, const char *path,
 		       struct problem *ret_problem)
 {
+	uint64_t file_bytes = base_store(base)->bytes;
+
 	if (base->format != was->format)
 		problem_set(ret_problem, "base", path, "has changed: format is %s, was %s",
-				 base_format_name(base->format), base_format_name(was->format));
-	else if (base->store.bytes != was->file_bytes)
+			    base_format_name(base->format), base_format_name(was->format));
+	else if (file_bytes != was->file_bytes)
 		problem_set(ret_problem, "base", path,
-				 "has changed: size is %" PRIu64 ", was %" PRIu64 " bytes",
-				 base->store.bytes, was->file_bytes);
+			    "has changed: size is %" PRIu64 ", was %" PRIu64 " bytes", file_bytes,
+			    was->file_bytes);
 	else if (base->disk_bytes != was->disk_bytes)
 		problem_set(ret_problem, "base", path,
-				 "has changed: disk size is %" PRIu64 ", was %" PRIu64 " bytes",
-				 base->disk_bytes, was->disk_bytes);
+			    "has changed: disk size is %" PRIu64 ", was %" PRIu64 " bytes",
+			    base->disk_bytes, was->disk_bytes);
 	else
 		return 0;
 	return -ESTALE;
 }
 
-static int check_vhd(const struct base_identity *was, const struct base *base, const char *path,
-		     struct problem *ret_problem)
+/* What every VHD of a chain has. @path: for messages. */
+static int check_vhd(const struct layer *layer, const uint8_t was_uuid[VHD_UUID_BYTES],
+		     uint32_t was_s, const char *path, struct problem *ret_problem)
 {
-	if (memcmp(base->vhd.uuid, was->vhd_uuid, sizeof(was->vhd_uuid)) != 0)
+	if (memcmp(layer->vhd.uuid, was_uuid, VHD_UUID_BYTES) != 0)
 		problem_set(ret_problem, "base", path, "has changed: VHD unique id differs");
-	else if (base->vhd.created_s != was->vhd_timestamp_s)
+	else if (layer->vhd.created_s != was_s)
 		problem_set(ret_problem, "base", path,
-				 "has changed: VHD timestamp is %" PRIu32 ", was %" PRIu32,
-				 base->vhd.created_s, was->vhd_timestamp_s);
-	else if (memcmp(base->footer, was->footer, sizeof(was->footer)) != 0)
-		problem_set(ret_problem, "base", path, "has changed: VHD footer differs");
+			    "has changed: VHD timestamp is %" PRIu32 ", was %" PRIu32,
+			    layer->vhd.created_s, was_s);
 	else
 		return 0;
 	return -ESTALE;
 }
 
-static int check_digest(const struct base_identity *was, const struct base *base, const char *path,
+static int check_top_vhd(const struct base_identity *was, const struct base *base,
+			 const char *path, struct problem *ret_problem)
+{
+	const struct layer *top = base->layers[0];
+	int rc = check_vhd(top, was->vhd_uuid, was->vhd_timestamp_s, path, ret_problem);
+
+	if (rc < 0 || memcmp(top->footer, was->footer, sizeof(was->footer)) == 0)
+		return rc;
+	problem_set(ret_problem, "base", path, "has changed: VHD footer differs");
+	return -ESTALE;
+}
+
+static int check_digest(const struct store *store, enum base_digest_kind kind,
+			const uint8_t was[BASE_DIGEST_BYTES], const char *path,
 			struct problem *ret_problem)
 {
 	uint8_t digest[BASE_DIGEST_BYTES];
 	int rc;
 
-	rc = base_digest_compute(base, was->digest_kind, digest);
+	rc = base_digest_compute(store, kind, digest);
 	if (rc < 0) {
 		problem_set(ret_problem, "base", path, "cannot be read: %s", strerror(-rc));
 		return rc;
 	}
-	if (memcmp(digest, was->digest, sizeof(digest)) == 0)
+	if (memcmp(digest, was, sizeof(digest)) == 0)
 		return 0;
 	problem_set(ret_problem, "base", path, "has changed: content differs: digest of %s",
-			 was->digest_kind == BASE_DIGEST_SAMPLED ? "sampled sectors"
-								 : "the whole file");
+		    kind == BASE_DIGEST_SAMPLED ? "sampled sectors" : "the whole file");
 	return -ESTALE;
+}
+
+static int check_parent(const struct base_parent_identity *was, const struct layer *layer,
+			struct problem *ret_problem)
+{
+	int rc = check_vhd(layer, was->vhd_uuid, was->vhd_timestamp_s, layer->path, ret_problem);
+
+	if (rc < 0)
+		return rc;
+	if (layer->store.bytes != was->file_bytes) {
+		problem_set(ret_problem, "base", layer->path,
+			    "has changed: size is %" PRIu64 ", was %" PRIu64 " bytes",
+			    layer->store.bytes, was->file_bytes);
+		return -ESTALE;
+	}
+	return check_digest(&layer->store, was->digest_kind, was->digest, layer->path,
+			    ret_problem);
+}
+
+static int check_parents(const struct base_identity *was, const struct base *base,
+			 const char *path, struct problem *ret_problem)
+{
+	int rc = 0;
+
+	if (base->nr_layers != was->nr_parents + 1) {
+		problem_set(ret_problem, "base", path, "has changed: it has %u parents, had %u",
+			    base->nr_layers - 1, was->nr_parents);
+		return -ESTALE;
+	}
+	for (unsigned int i = 0; i < was->nr_parents && rc == 0; i++)
+		rc = check_parent(&was->parents[i], base->layers[i + 1], ret_problem);
+	return rc;
 }
 
 int base_identity_check(const struct base_identity *identity, const struct base *base,
@@ -240,9 +270,12 @@ int base_identity_check(const struct base_identity *identity, const struct base 
 
 	rc = check_sizes(identity, base, path, ret_problem);
 	if (rc == 0 && base->format == BASE_VHD)
-		rc = check_vhd(identity, base, path, ret_problem);
+		rc = check_top_vhd(identity, base, path, ret_problem);
 	if (rc == 0)
-		rc = check_digest(identity, base, path, ret_problem);
+		rc = check_digest(base_store(base), identity->digest_kind, identity->digest, path,
+				  ret_problem);
+	if (rc == 0)
+		rc = check_parents(identity, base, path, ret_problem);
 	if (rc < 0)
 		return rc;
 	rc = take_hints(base, &mtime_ns, &inode);

@@ -18,6 +18,10 @@
  *   base.vhd_uuid       16 bytes      (format "vhd" only, as are the next two)
  *   base.vhd_timestamp  32 bits: seconds since 2000-01-01 UTC, from the footer
  *   base.footer         512 bytes: the VHD footer verbatim
+ *
+ * and for each parent of a differencing VHD, N = 1 for the nearest:
+ *
+ *   base.parent.N.vhd_uuid, .vhd_timestamp, .file_bytes, .digest_kind, .digest
  */
 #ifndef IMAGE_BASE_IDENTITY_H
 #define IMAGE_BASE_IDENTITY_H
@@ -30,7 +34,16 @@
 #include "image/base_digest.h"
 #include "sealblk/seal_format.h"
 
-/* About 13 KiB. */
+/* A file further down in a chain of differencing VHDs. */
+struct base_parent_identity {
+	uint8_t vhd_uuid[VHD_UUID_BYTES];
+	uint32_t vhd_timestamp_s;
+	uint64_t file_bytes;
+	enum base_digest_kind digest_kind;
+	uint8_t digest[BASE_DIGEST_BYTES];
+};
+
+/* About 15 KiB. */
 struct base_identity {
 	char path[PATH_BYTES_MAX];
 	char path_absolute[PATH_BYTES_MAX];
@@ -47,12 +60,14 @@ struct base_identity {
 	uint8_t vhd_uuid[VHD_UUID_BYTES];
 	uint32_t vhd_timestamp_s;
 	uint8_t footer[VHD_FOOTER_BYTES];
+	unsigned int nr_parents;
+	struct base_parent_identity parents[BASE_LAYERS_MAX - 1];
 };
 
 /*
  * Describe an open base for the image at @image_path (its folder must exist).
- * @path: how the user named the base. @full: digest the whole file whatever
- * its size; base_identity_check() will then read all of it at each open.
+ * @path: how the user named the base. @full: digest whole files whatever their
+ * size; base_identity_check() will then read all of them at each open.
  * Blocks while it reads. Returns 0, or with *ret_problem: -ENAMETOOLONG: a path
  * does not fit; or the negative errno of reading or of resolving a path.
  */
@@ -65,8 +80,8 @@ int MUST_CHECK base_identity_take(const struct base *base, const char *path, con
  * @path: where it was found, for messages.
  * *ret_touched: the same inode with another modification time and the same
  *     digest: worth a warning, since a sampled digest may have missed a change.
- * Blocks while it reads. Returns 0; -ESTALE with *ret_problem when it has
- * changed; or with *ret_problem the negative errno of reading.
+ * Blocks while it reads. Returns 0; -ESTALE with *ret_problem when it, or
+ * one of its parents, has changed; or with *ret_problem the negative errno of reading.
  */
 int MUST_CHECK base_identity_check(const struct base_identity *identity, const struct base *base,
 				   const char *path, bool *ret_touched,

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/cursor.h"
@@ -21,15 +22,16 @@ enum field_kind {
 struct field {
 	const char *name;
 	enum field_kind kind;
-	size_t offset; /* in struct base_identity */
+	size_t offset; /* in its struct */
 	size_t bytes;
 };
 
-#define FIELD(name, kind, member)                                   \
-	{                                                           \
-		name, kind, offsetof(struct base_identity, member), \
-			sizeof(((struct base_identity *)0)->member) \
+#define FIELD_OF(type, name, kind, member)                                           \
+	{                                                                            \
+		name, kind, offsetof(struct type, member), sizeof(((struct type *)0)->member) \
 	}
+#define FIELD(name, kind, member) FIELD_OF(base_identity, name, kind, member)
+#define PARENT_FIELD(name, kind, member) FIELD_OF(base_parent_identity, name, kind, member)
 
 /* The format comes first: it says whether the fields of VHDs follow. */
 static const struct field fields[] = {
@@ -51,6 +53,25 @@ static const struct field vhd_fields[] = {
 	FIELD("base.footer", FIELD_BYTES, footer),
 };
 
+/* Behind "base.parent.N.". The first one tells whether there is such a parent. */
+static const struct field parent_fields[] = {
+	PARENT_FIELD("vhd_uuid", FIELD_BYTES, vhd_uuid),
+	PARENT_FIELD("vhd_timestamp", FIELD_U32, vhd_timestamp_s),
+	PARENT_FIELD("file_bytes", FIELD_U64, file_bytes),
+	PARENT_FIELD("digest_kind", FIELD_DIGEST_KIND, digest_kind),
+	PARENT_FIELD("digest", FIELD_BYTES, digest),
+};
+
+enum { PARENT_NAME_BYTES = 64 };
+
+/* @number: from 1 on. */
+static const char *parent_name(unsigned int number, const struct field *field,
+			       char text[PARENT_NAME_BYTES])
+{
+	snprintf(text, PARENT_NAME_BYTES, "base.parent.%u.%s", number, field->name);
+	return text;
+}
+
 static const char *const digest_kind_names[BASE_DIGEST_KINDS] = {
 	[BASE_DIGEST_FULL] = "sha256-full",
 	[BASE_DIGEST_SAMPLED] = "sha256-sampled",
@@ -61,10 +82,13 @@ static int append_string(struct seal_names *names, const char *name, const char 
 	return names_append(names, name, value, strlen(value));
 }
 
-static int encode_field(const struct base_identity *identity, const struct field *field,
+/* @of: the struct that has the field. @name: of the record. */
+static int encode_field(const void *of, const struct field *field, const char *name,
 			struct seal_names *names)
 {
-	const uint8_t *at = (const uint8_t *)identity + field->offset;
+	const uint8_t *at = (const uint8_t *)of + field->offset;
+	enum base_format format;
+	enum base_digest_kind digest_kind;
 	uint64_t u64;
 	uint32_t u32;
 	le64 u64_bytes;
@@ -72,21 +96,23 @@ static int encode_field(const struct base_identity *identity, const struct field
 
 	switch (field->kind) {
 	case FIELD_STRING:
-		return append_string(names, field->name, (const char *)at);
+		return append_string(names, name, (const char *)at);
 	case FIELD_BYTES:
-		return names_append(names, field->name, at, field->bytes);
+		return names_append(names, name, at, field->bytes);
 	case FIELD_U64:
 		memcpy(&u64, at, sizeof(u64));
 		u64_bytes = le64_of(u64);
-		return names_append(names, field->name, &u64_bytes, sizeof(u64_bytes));
+		return names_append(names, name, &u64_bytes, sizeof(u64_bytes));
 	case FIELD_U32:
 		memcpy(&u32, at, sizeof(u32));
 		u32_bytes = le32_of(u32);
-		return names_append(names, field->name, &u32_bytes, sizeof(u32_bytes));
+		return names_append(names, name, &u32_bytes, sizeof(u32_bytes));
 	case FIELD_FORMAT:
-		return append_string(names, field->name, base_format_name(identity->format));
+		memcpy(&format, at, sizeof(format));
+		return append_string(names, name, base_format_name(format));
 	case FIELD_DIGEST_KIND:
-		return append_string(names, field->name, digest_kind_names[identity->digest_kind]);
+		memcpy(&digest_kind, at, sizeof(digest_kind));
+		return append_string(names, name, digest_kind_names[digest_kind]);
 	}
 	return -EINVAL;
 }
@@ -95,12 +121,24 @@ static int encode_fields(const struct base_identity *identity, const struct fiel
 			 size_t nr_fields, struct seal_names *names)
 {
 	for (size_t i = 0; i < nr_fields; i++) {
-		int rc = encode_field(identity, &list[i], names);
+		int rc = encode_field(identity, &list[i], list[i].name, names);
 
 		if (rc < 0)
 			return rc;
 	}
 	return 0;
+}
+
+static int encode_parent(const struct base_identity *identity, unsigned int number,
+			 struct seal_names *names)
+{
+	char name[PARENT_NAME_BYTES];
+	int rc = 0;
+
+	for (size_t i = 0; i < ARRAY_LEN(parent_fields) && rc == 0; i++)
+		rc = encode_field(&identity->parents[number - 1], &parent_fields[i],
+				  parent_name(number, &parent_fields[i], name), names);
+	return rc;
 }
 
 int base_identity_encode(const struct base_identity *identity, struct seal_names *names)
@@ -110,7 +148,10 @@ int base_identity_encode(const struct base_identity *identity, struct seal_names
 	rc = encode_fields(identity, fields, ARRAY_LEN(fields), names);
 	if (rc < 0 || identity->format != BASE_VHD)
 		return rc;
-	return encode_fields(identity, vhd_fields, ARRAY_LEN(vhd_fields), names);
+	rc = encode_fields(identity, vhd_fields, ARRAY_LEN(vhd_fields), names);
+	for (unsigned int number = 1; number <= identity->nr_parents && rc == 0; number++)
+		rc = encode_parent(identity, number, names);
+	return rc;
 }
 
 /* A value read by cursor: all of it, or the record is unsound. */
@@ -158,37 +199,42 @@ static int decode_u32(struct cursor *value, void *ret_u32)
 	return all_was_read(value);
 }
 
-static int decode_format(const struct cursor *value, enum base_format *ret_format)
+static int decode_format(const struct cursor *value, void *ret_format)
 {
 	for (unsigned int i = BASE_RAW; i < BASE_FORMATS; i++) {
-		if (value_is(value, base_format_name((enum base_format)i))) {
-			*ret_format = (enum base_format)i;
+		const enum base_format format = (enum base_format)i;
+
+		if (value_is(value, base_format_name(format))) {
+			memcpy(ret_format, &format, sizeof(format));
 			return 0;
 		}
 	}
 	return -EBADMSG;
 }
 
-static int decode_digest_kind(const struct cursor *value, enum base_digest_kind *ret_kind)
+static int decode_digest_kind(const struct cursor *value, void *ret_kind)
 {
 	for (unsigned int i = 0; i < BASE_DIGEST_KINDS; i++) {
+		const enum base_digest_kind kind = (enum base_digest_kind)i;
+
 		if (value_is(value, digest_kind_names[i])) {
-			*ret_kind = (enum base_digest_kind)i;
+			memcpy(ret_kind, &kind, sizeof(kind));
 			return 0;
 		}
 	}
 	return -EBADMSG;
 }
 
+/* @of, @name: as encode_field(). */
 static int decode_field(const struct seal_names *names, const struct field *field,
-			struct base_identity *identity)
+			const char *name, void *of)
 {
-	uint8_t *at = (uint8_t *)identity + field->offset;
+	uint8_t *at = (uint8_t *)of + field->offset;
 	const uint8_t *bytes;
 	struct cursor value;
 	size_t nr_bytes;
 
-	if (names_find(names, field->name, &bytes, &nr_bytes) < 0)
+	if (names_find(names, name, &bytes, &nr_bytes) < 0)
 		return -EBADMSG;
 	value = cursor_of(bytes, nr_bytes);
 
@@ -202,9 +248,9 @@ static int decode_field(const struct seal_names *names, const struct field *fiel
 	case FIELD_U32:
 		return decode_u32(&value, at);
 	case FIELD_FORMAT:
-		return decode_format(&value, &identity->format);
+		return decode_format(&value, at);
 	case FIELD_DIGEST_KIND:
-		return decode_digest_kind(&value, &identity->digest_kind);
+		return decode_digest_kind(&value, at);
 	}
 	return -EBADMSG;
 }
@@ -213,12 +259,55 @@ static int decode_fields(const struct seal_names *names, const struct field *lis
 			 struct base_identity *identity)
 {
 	for (size_t i = 0; i < nr_fields; i++) {
-		int rc = decode_field(names, &list[i], identity);
+		int rc = decode_field(names, &list[i], list[i].name, identity);
 
 		if (rc < 0)
 			return rc;
 	}
 	return 0;
+}
+
+/* There are no 2048 samples in a small file. */
+static int check_kind(enum base_digest_kind kind, uint64_t file_bytes)
+{
+	return kind == BASE_DIGEST_SAMPLED && file_bytes <= BASE_SAMPLED_ABOVE_BYTES ? -EBADMSG : 0;
+}
+
+static bool has_parent(const struct seal_names *names, unsigned int number)
+{
+	char name[PARENT_NAME_BYTES];
+	const uint8_t *value;
+	size_t value_bytes;
+
+	return names_find(names, parent_name(number, &parent_fields[0], name), &value,
+			  &value_bytes) == 0;
+}
+
+static int decode_parent(const struct seal_names *names, unsigned int number,
+			 struct base_parent_identity *parent)
+{
+	char name[PARENT_NAME_BYTES];
+	int rc = 0;
+
+	for (size_t i = 0; i < ARRAY_LEN(parent_fields) && rc == 0; i++)
+		rc = decode_field(names, &parent_fields[i],
+				  parent_name(number, &parent_fields[i], name), parent);
+	return rc < 0 ? rc : check_kind(parent->digest_kind, parent->file_bytes);
+}
+
+/* They are numbered from 1 on, without a gap. */
+static int decode_parents(const struct seal_names *names, struct base_identity *identity)
+{
+	int rc = 0;
+
+	while (rc == 0 && has_parent(names, identity->nr_parents + 1)) {
+		if (identity->nr_parents == ARRAY_LEN(identity->parents))
+			return -EBADMSG;
+		rc = decode_parent(names, identity->nr_parents + 1,
+				   &identity->parents[identity->nr_parents]);
+		identity->nr_parents++;
+	}
+	return rc;
 }
 
 int base_identity_decode(const struct seal_names *names, struct base_identity *ret_identity)
@@ -234,13 +323,12 @@ int base_identity_decode(const struct seal_names *names, struct base_identity *r
 	rc = decode_fields(names, fields, ARRAY_LEN(fields), &identity);
 	if (rc == 0 && identity.format == BASE_VHD)
 		rc = decode_fields(names, vhd_fields, ARRAY_LEN(vhd_fields), &identity);
+	if (rc == 0)
+		rc = check_kind(identity.digest_kind, identity.file_bytes);
+	if (rc == 0 && identity.format == BASE_VHD)
+		rc = decode_parents(names, &identity);
 	if (rc < 0)
 		return rc;
-	/* There are no 2048 samples in a small file. */
-	if (identity.digest_kind == BASE_DIGEST_SAMPLED &&
-	    identity.file_bytes <= BASE_SAMPLED_ABOVE_BYTES)
-		return -EBADMSG;
-
 	*ret_identity = identity;
 	return 0;
 }

@@ -31,7 +31,7 @@ static void check_found(struct check *check, const struct base_identity *identit
 		tell_base(check, CHECK_PROBLEM, "make it readable", &problem);
 		return;
 	}
-	if (base_open(&base, fd, path, identity->format, &problem) < 0) {
+	if (base_open(&base, fd, path, identity->format, &base_opener_direct, &problem) < 0) {
 		tell_base(check, CHECK_PROBLEM, bring_back, &problem);
 		return;
 	}

@@ -85,10 +85,11 @@ int MUST_CHECK image_unlock(struct image *image, const struct key_secret *const 
 
 /*
  * Take the open file @fd (found by base_identity_find() at @path) for the base,
- * once it has been held against what was recorded. @fd is owned, also on failure.
+ * once it and its parents, which @opener opens, have been held against what was
+ * recorded. @fd is owned, also on failure.
  */
 int MUST_CHECK image_attach_base(struct image *image, int fd, const char *path,
-				 struct problem *problem);
+				 const struct base_opener *opener, struct problem *problem);
 
 int MUST_CHECK image_start(struct image *image, const struct image_session *session,
 			   struct problem *problem);

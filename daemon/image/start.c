@@ -21,21 +21,37 @@ static int base_extent_of(void *base, uint64_t first_sector, uint64_t limit_sect
 	return base_extent(base, first_sector, limit_sectors, ret_hole, ret_sectors);
 }
 
-int image_attach_base(struct image *image, int fd, const char *path, struct problem *problem)
+static int base_locate_of(const void *base, uint64_t first_sector, uint64_t limit_sectors,
+			  struct base_place *ret_place)
 {
-	int r = base_open(&image->base, fd, path, image->base_identity.format, problem);
+	return base_locate(base, first_sector, limit_sectors, ret_place);
+}
+
+/* The base is what it was, or the image is refused. -ENOENT: of a parent. */
+static bool is_refusal(int error)
+{
+	return error == -ESTALE || error == -EINVAL || error == -EFBIG || error == -ENOENT;
+}
+
+int image_attach_base(struct image *image, int fd, const char *path,
+		      const struct base_opener *opener, struct problem *problem)
+{
+	struct disk *disk = &image->disk;
+	int r = base_open(&image->base, fd, path, image->base_identity.format, opener, problem);
 
 	if (r == 0)
 		r = base_identity_check(&image->base_identity, &image->base, path,
 					&image->base_touched, problem);
-	if (r == -ESTALE || r == -EINVAL || r == -EFBIG || r == -EOPNOTSUPP)
-		return -EUCLEAN;
 	if (r < 0)
-		return r;
-	image->disk.base_fd = image->base.store.fd;
-	image->disk.base_data_bytes = image->base.data_bytes;
-	image->disk.map.config.base = &image->base;
-	image->disk.map.config.base_extent = base_extent_of;
+		return is_refusal(r) ? -EUCLEAN : r;
+	if (base_is_flat(&image->base, &disk->base_data_bytes)) {
+		disk->base_fd = base_store(&image->base)->fd;
+	} else {
+		disk->base_locate = base_locate_of;
+		disk->base = &image->base;
+	}
+	disk->map.config.base = &image->base;
+	disk->map.config.base_extent = base_extent_of;
 	return 0;
 }
 

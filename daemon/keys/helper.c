@@ -131,7 +131,7 @@ static bool open_flags_allowed(int flags)
 	int mode = flags & O_ACCMODE;
 
 	return (mode == O_RDONLY || mode == O_RDWR) &&
-	       (flags & ~(O_ACCMODE | O_CLOEXEC | O_DIRECT)) == 0;
+	       (flags & ~(O_ACCMODE | O_CLOEXEC | O_DIRECT | O_NONBLOCK)) == 0;
 }
 
 /* ---- the helper's end ---- */

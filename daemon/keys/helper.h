@@ -33,7 +33,7 @@ int MUST_CHECK helper_start(struct helper *helper);
 /*
  * open() in the helper. @path: relative ones start at the working directory of
  * helper_start()'s caller. @flags: O_RDONLY or O_RDWR, with O_CLOEXEC and
- * O_DIRECT if wanted; nothing is created or truncated. *ret_fd is the caller's,
+ * O_DIRECT or O_NONBLOCK if wanted; nothing is created or truncated. *ret_fd is the caller's,
  * close-on-exec always.
  * Returns 0; -EINVAL: other flags, or an empty path; -ENAMETOOLONG: no room for
  * it in PATH_BYTES_MAX; -EPIPE: the helper is gone; -EPROTO: its answer makes no

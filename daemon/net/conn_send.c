@@ -58,7 +58,8 @@ static unsigned int find_stretches(const struct request *request, struct stretch
 
 	for (unsigned int i = 0; i < request->nr_parts; i++) {
 		const struct map_run *run = &request->parts[i].run;
-		bool hole = run->entry == SEAL_ENTRY_ZERO && run->nr_sectors >= HOLE_SECTORS_MIN;
+		bool hole = base_place_is_hole(&request->parts[i].place) &&
+			    run->nr_sectors >= HOLE_SECTORS_MIN;
 
 		if (run->first_sector != at)
 			return 0;

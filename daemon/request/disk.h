@@ -6,13 +6,22 @@
 #include <stdint.h>
 
 #include "map/map.h"
+#include "request/base_place.h"
 
 struct disk {
 	struct map map;
 	uint64_t nr_sectors;
 	uint32_t nr_tib;		/* TiBs begun: XTS keys per sealed plane */
-	int base_fd;			/* -1: no base */
-	uint64_t base_data_bytes;	/* of the base's file that are disk data */
+	/*
+	 * A base that is its file: sector n is at byte 512 n of @base_fd, up to
+	 * @base_data_bytes. -1: no base, or one in pieces: then @base_locate tells
+	 * where sectors are, as base_locate() in image/base.h.
+	 */
+	int base_fd;
+	uint64_t base_data_bytes;
+	int (*base_locate)(const void *base, uint64_t first_sector, uint64_t limit_sectors,
+			   struct base_place *ret_place);
+	const void *base;
 };
 
 #endif

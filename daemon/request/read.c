@@ -41,11 +41,69 @@ static void loaded(struct waiter *waiter)
 	req_again(request);
 }
 
-/* Does @run go on where @part ends? Then one ring operation serves both. */
-static bool continues(const struct req_part *part, const struct map_run *run)
+/*
+ * Where the run's bytes are, and how many of them exist there: the rest reads
+ * as zeros. @run is cut where the base's place ends. Returns 0 or a negative errno.
+ */
+static int locate(const struct disk *disk, struct map_run *run, struct base_place *ret_place)
 {
-	return part->run.entry == run->entry &&
-	       part->run.first_sector + part->run.nr_sectors == run->first_sector;
+	uint64_t offset = sectors_to_bytes(run->first_sector);
+	uint64_t bytes = sectors_to_bytes(run->nr_sectors);
+	int r = 0;
+
+	if (run->entry == SEAL_ENTRY_BASE && disk->base_locate) {
+		r = disk->base_locate(disk->base, run->first_sector, run->nr_sectors, ret_place);
+		if (r == 0)
+			run->nr_sectors = (uint32_t)ret_place->nr_sectors;
+		return r;
+	}
+	*ret_place = (struct base_place){ .nr_sectors = run->nr_sectors };
+	if (run->entry >= SEAL_ENTRY_PLANE_FIRST) {
+		ret_place->fd = disk->map.config.fd;
+		ret_place->offset_bytes =
+			disk->map.config.planes[run->entry].file_offset_bytes + offset;
+		ret_place->stored_bytes = bytes;
+	} else if (run->entry == SEAL_ENTRY_BASE && disk->base_fd >= 0 &&
+		   offset < disk->base_data_bytes) {
+		ret_place->fd = disk->base_fd;
+		ret_place->offset_bytes = offset;
+		ret_place->stored_bytes = min_u64(bytes, disk->base_data_bytes - offset);
+	}
+	return r;
+}
+
+/* Does @run, at @place, go on where @part ends? Then one ring operation serves both. */
+static bool continues(const struct req_part *part, const struct map_run *run,
+		      const struct base_place *place)
+{
+	if (part->run.entry != run->entry ||
+	    part->run.first_sector + part->run.nr_sectors != run->first_sector)
+		return false;
+	if (base_place_is_hole(place))
+		return base_place_is_hole(&part->place);
+	return part->place.fd == place->fd && !base_place_is_hole(&part->place) &&
+	       part->place.offset_bytes + sectors_to_bytes(part->run.nr_sectors) ==
+		       place->offset_bytes;
+}
+
+/* Returns false when there is no room for another part. */
+static bool add_part(struct request *request, const struct map_run *run,
+		     const struct base_place *place)
+{
+	struct req_part *last =
+		request->nr_parts > 0 ? &request->parts[request->nr_parts - 1] : NULL;
+
+	if (last && continues(last, run, place)) {
+		last->run.nr_sectors += run->nr_sectors;
+		last->place.stored_bytes += place->stored_bytes;
+		return true;
+	}
+	if (request->nr_parts == REQ_RUNS_MAX)
+		return false;
+	last = &request->parts[request->nr_parts++];
+	last->run = *run;
+	last->place = *place;
+	return true;
 }
 
 /*
@@ -60,6 +118,7 @@ enum req_step_result step_map(struct request *request)
 
 	request->nr_parts = 0;
 	while (at < end) {
+		struct base_place place;
 		struct map_run run;
 		int r = map_find(map, at, end - at, &run);
 
@@ -70,16 +129,12 @@ enum req_step_result step_map(struct request *request)
 				return STEP_WAIT;
 			continue;
 		}
+		if (r == 0)
+			r = locate(request->lane->disk, &run, &place);
 		if (r < 0)
 			return req_failed(request, r);
-		if (request->nr_parts > 0 &&
-		    continues(&request->parts[request->nr_parts - 1], &run)) {
-			request->parts[request->nr_parts - 1].run.nr_sectors += run.nr_sectors;
-		} else {
-			if (request->nr_parts == REQ_RUNS_MAX)
-				break;
-			request->parts[request->nr_parts++].run = run;
-		}
+		if (!add_part(request, &run, &place))
+			break;
 		at += run.nr_sectors;
 	}
 	request->at_sectors = at - request->at_sector;
@@ -102,47 +157,23 @@ static void part_done(struct ring_op *op, int result)
 		req_continue(request);
 }
 
-/*
- * Where the run's bytes are: the file, the place, and how many of them exist
- * there; the rest of the run reads as zeros.
- */
-static uint64_t locate(const struct disk *disk, const struct map_run *run, int *ret_fd,
-		       uint64_t *ret_offset_bytes)
-{
-	uint64_t offset = sectors_to_bytes(run->first_sector);
-	uint64_t bytes = sectors_to_bytes(run->nr_sectors);
-
-	if (run->entry >= SEAL_ENTRY_PLANE_FIRST) {
-		*ret_fd = disk->map.config.fd;
-		*ret_offset_bytes = disk->map.config.planes[run->entry].file_offset_bytes + offset;
-		return bytes;
-	}
-	*ret_fd = disk->base_fd;
-	*ret_offset_bytes = offset;
-	if (run->entry == SEAL_ENTRY_ZERO || disk->base_fd < 0 || offset >= disk->base_data_bytes)
-		return 0;
-	return min_u64(bytes, disk->base_data_bytes - offset);
-}
-
 static void submit_part(struct request *request, struct req_part *part, enum ring_kind kind)
 {
-	uint64_t offset;
-	int fd;
-	uint64_t stored = locate(request->lane->disk, &part->run, &fd, &offset);
+	const struct base_place *place = &part->place;
 
-	if (stored == 0)
+	if (base_place_is_hole(place))
 		return;
 	part->request = request;
 	part->op = (struct ring_op){
 		.kind = kind,
-		.fd = fd,
-		.offset_bytes = offset,
-		.range_bytes = stored,
+		.fd = place->fd,
+		.offset_bytes = place->offset_bytes,
+		.range_bytes = place->stored_bytes,
 		.done = part_done,
 	};
 	if (kind == RING_READ) {
 		part->op.data = data_of(request, &part->run);
-		part->op.bytes = (uint32_t)stored;
+		part->op.bytes = (uint32_t)place->stored_bytes;
 	}
 	request->nr_pending++;
 	ring_submit(request->lane->ring, &part->op);
@@ -160,10 +191,8 @@ enum req_step_result step_load(struct request *request)
 {
 	for (unsigned int i = 0; i < request->nr_parts; i++) {
 		const struct map_run *run = &request->parts[i].run;
-		uint64_t offset, stored;
-		int fd;
+		uint64_t stored = request->parts[i].place.stored_bytes;
 
-		stored = locate(request->lane->disk, run, &fd, &offset);
 		memset(data_of(request, run) + stored, 0,
 		       sectors_to_bytes(run->nr_sectors) - stored);
 	}

@@ -18,11 +18,12 @@
 #include "request/op.h"
 #include "sealblk/nbd_wire.h"
 
-/* A part of a READ: sectors in one state, and the ring operation that loads them. */
+/* A part of a READ: sectors in one state and one place, and the ring operation that loads them. */
 struct req_part {
 	struct ring_op op;
 	struct request *request;
 	struct map_run run;
+	struct base_place place;	/* a plane's sectors have one, too */
 };
 
 /* What BLOCK_STATUS is asked about; also the order of the contexts' chunks. */

@@ -2,60 +2,20 @@
 /* The VHD footer: see footer.h. */
 #include "vhd/footer.h"
 
-#include <assert.h>
-#include <errno.h>
 #include <string.h>
 
-#include "base/cursor.h"
 #include "sealblk/limits.h"
 #include "sealblk/units.h"
+#include "vhd/checksum.h"
 #include "vhd/geometry.h"
 
 enum {
 	BUILT_CREATOR_VERSION = 0x000a0000, /* what Windows 10's Hyper-V writes */
 };
 
-static const char *const reason_texts[VHD_REASONS] = {
-	[VHD_FINE] = "nothing is wrong",
-	[VHD_NO_COOKIE] = "there is no VHD footer in the last 512 bytes",
-	[VHD_OLD_FOOTER] = "the footer has 511 bytes (older than Virtual PC 2004)",
-	[VHD_BAD_CHECKSUM] = "footer checksum is wrong",
-	[VHD_BAD_VERSION] = "footer has an unknown format version",
-	[VHD_BAD_TYPE] = "footer has an unknown disk type",
-	[VHD_SIZE_ZERO] = "footer says the disk is empty",
-	[VHD_SIZE_NOT_SECTORS] = "footer's disk size is not a multiple of 512",
-	[VHD_SIZE_TOO_LARGE] = "footer's disk size is above the limit",
-	[VHD_SIZE_BEYOND_FILE] =
-		"footer's disk size does not fit the file, which is cut or not fixed",
-	[VHD_DYNAMIC_UNSUPPORTED] = "dynamic VHD is not supported yet as a base",
-	[VHD_DIFFERENCING_UNSUPPORTED] = "differencing VHD is not supported yet as a base",
-};
-
-const char *vhd_reason_text(enum vhd_reason reason)
-{
-	assert((unsigned int)reason < VHD_REASONS);
-	return reason_texts[reason];
-}
-
-static int refuse(struct vhd_problem *ret_problem, enum vhd_reason reason, uint64_t stored,
-		  uint64_t computed)
-{
-	*ret_problem = (struct vhd_problem){ reason, stored, computed };
-	if (reason == VHD_DYNAMIC_UNSUPPORTED || reason == VHD_DIFFERENCING_UNSUPPORTED)
-		return -EOPNOTSUPP;
-	return -EINVAL;
-}
-
 uint32_t vhd_footer_checksum(const struct vhd_footer *footer)
 {
-	struct cursor c = cursor_of(footer, sizeof(*footer));
-	uint32_t sum = 0;
-
-	while (c.left_bytes > 0)
-		sum += cursor_u8(&c);
-	for (unsigned int i = 0; i < sizeof(footer->checksum); i++)
-		sum -= footer->checksum.b[i];
-	return ~sum;
+	return vhd_checksum(footer, sizeof(*footer), footer->checksum);
 }
 
 bool vhd_footer_has_cookie(const void *bytes, uint64_t nr_bytes)
@@ -97,11 +57,11 @@ static struct vhd_info read_fields(const struct vhd_footer *footer)
 static int check_size(uint64_t disk_bytes, struct vhd_problem *ret_problem)
 {
 	if (disk_bytes == 0)
-		return refuse(ret_problem, VHD_SIZE_ZERO, 0, 0);
+		return vhd_refuse(ret_problem, VHD_SIZE_ZERO, 0, 0);
 	if (disk_bytes > DISK_BYTES_MAX)
-		return refuse(ret_problem, VHD_SIZE_TOO_LARGE, disk_bytes, DISK_BYTES_MAX);
+		return vhd_refuse(ret_problem, VHD_SIZE_TOO_LARGE, disk_bytes, DISK_BYTES_MAX);
 	if (disk_bytes % SECTOR_BYTES != 0)
-		return refuse(ret_problem, VHD_SIZE_NOT_SECTORS, disk_bytes, 0);
+		return vhd_refuse(ret_problem, VHD_SIZE_NOT_SECTORS, disk_bytes, 0);
 	return 0;
 }
 
@@ -115,14 +75,14 @@ int vhd_footer_parse(const uint8_t bytes[VHD_FOOTER_BYTES], struct vhd_info *ret
 
 	memcpy(&footer, bytes, sizeof(footer));
 	if (!vhd_footer_has_cookie(&footer, sizeof(footer)))
-		return refuse(ret_problem, VHD_NO_COOKIE, 0, 0);
+		return vhd_refuse(ret_problem, VHD_NO_COOKIE, 0, 0);
 	computed = vhd_footer_checksum(&footer);
 	if (be32_get(footer.checksum) != computed)
-		return refuse(ret_problem, VHD_BAD_CHECKSUM, be32_get(footer.checksum), computed);
+		return vhd_refuse(ret_problem, VHD_BAD_CHECKSUM, be32_get(footer.checksum), computed);
 	if (be32_get(footer.version) != VHD_VERSION)
-		return refuse(ret_problem, VHD_BAD_VERSION, be32_get(footer.version), VHD_VERSION);
+		return vhd_refuse(ret_problem, VHD_BAD_VERSION, be32_get(footer.version), VHD_VERSION);
 	if (be32_get(footer.disk_type) < VHD_FIXED || be32_get(footer.disk_type) > VHD_DIFFERENCING)
-		return refuse(ret_problem, VHD_BAD_TYPE, be32_get(footer.disk_type), 0);
+		return vhd_refuse(ret_problem, VHD_BAD_TYPE, be32_get(footer.disk_type), 0);
 
 	info = read_fields(&footer);
 	rc = check_size(info.disk_bytes, ret_problem);
@@ -132,24 +92,14 @@ int vhd_footer_parse(const uint8_t bytes[VHD_FOOTER_BYTES], struct vhd_info *ret
 	return 0;
 }
 
-int vhd_footer_decode(const uint8_t bytes[VHD_FOOTER_BYTES], uint64_t file_bytes,
-		      struct vhd_info *ret_info, struct vhd_problem *ret_problem)
+int vhd_footer_check_fixed(const struct vhd_info *info, uint64_t file_bytes,
+			   struct vhd_problem *ret_problem)
 {
 	uint64_t payload_bytes = file_bytes - min_u64(file_bytes, VHD_FOOTER_BYTES);
-	struct vhd_info info;
-	int rc;
 
-	rc = vhd_footer_parse(bytes, &info, ret_problem);
-	if (rc < 0)
-		return rc;
-	if (info.disk_type == VHD_DYNAMIC)
-		return refuse(ret_problem, VHD_DYNAMIC_UNSUPPORTED, 0, 0);
-	if (info.disk_type == VHD_DIFFERENCING)
-		return refuse(ret_problem, VHD_DIFFERENCING_UNSUPPORTED, 0, 0);
-	if (info.disk_bytes > payload_bytes)
-		return refuse(ret_problem, VHD_SIZE_BEYOND_FILE, info.disk_bytes, payload_bytes);
-
-	*ret_info = info;
+	if (info->disk_bytes > payload_bytes)
+		return vhd_refuse(ret_problem, VHD_SIZE_BEYOND_FILE, info->disk_bytes,
+				  payload_bytes);
 	return 0;
 }
 

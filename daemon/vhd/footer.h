@@ -10,6 +10,7 @@
 
 #include "base/compiler.h"
 #include "sealblk/vhd_format.h"
+#include "vhd/reason.h"
 
 /* What a footer says, checked. */
 struct vhd_info {
@@ -28,29 +29,6 @@ struct vhd_info {
 	bool saved_state;
 };
 
-/* Why a footer is refused. @stored and @computed of the problem hold what is said beside each. */
-enum vhd_reason {
-	VHD_FINE,
-	VHD_NO_COOKIE,
-	VHD_OLD_FOOTER,	  /* 511 bytes, before Virtual PC 2004 */
-	VHD_BAD_CHECKSUM, /* stored; computed */
-	VHD_BAD_VERSION,  /* stored */
-	VHD_BAD_TYPE,	  /* stored */
-	VHD_SIZE_ZERO,
-	VHD_SIZE_NOT_SECTORS, /* stored: bytes */
-	VHD_SIZE_TOO_LARGE,   /* stored: bytes; computed: the limit */
-	VHD_SIZE_BEYOND_FILE, /* stored: bytes of disk; computed: bytes before the footer */
-	VHD_DYNAMIC_UNSUPPORTED,
-	VHD_DIFFERENCING_UNSUPPORTED,
-	VHD_REASONS,
-};
-
-struct vhd_problem {
-	enum vhd_reason reason;
-	uint64_t stored;
-	uint64_t computed;
-};
-
 /*
  * Read a footer, or the copy at the head of a dynamic or differencing VHD, and
  * check it in itself: cookie, checksum, version, type, size. Reserved bytes,
@@ -67,24 +45,19 @@ int MUST_CHECK vhd_footer_parse(const uint8_t bytes[VHD_FOOTER_BYTES], struct vh
 				struct vhd_problem *ret_problem);
 
 /*
- * Read the last VHD_FOOTER_BYTES of a file of @file_bytes as the footer of a
- * fixed VHD: vhd_footer_parse(), and the disk must lie in the file before the
- * footer. A longer payload is accepted, since geometries round down and some
- * writers pad; the bytes between the disk's end and the footer are not the disk's.
- * Returns 0; -EINVAL as above; -EOPNOTSUPP with *ret_problem when this is a
- * sound footer of a dynamic or differencing VHD.
+ * Does the disk of a fixed VHD whose footer vhd_footer_parse() has read lie in
+ * its file of @file_bytes before the footer? A longer payload is accepted, since
+ * geometries round down and some writers pad; the bytes between the disk's end
+ * and the footer are not the disk's. Returns 0; -EINVAL with *ret_problem.
  */
-int MUST_CHECK vhd_footer_decode(const uint8_t bytes[VHD_FOOTER_BYTES], uint64_t file_bytes,
-				 struct vhd_info *ret_info, struct vhd_problem *ret_problem);
+int MUST_CHECK vhd_footer_check_fixed(const struct vhd_info *info, uint64_t file_bytes,
+				      struct vhd_problem *ret_problem);
 
 /*
  * Do these bytes begin with the cookie? The answer for the last 512 bytes tells
  * a VHD from a raw disk; for the last 511, a VHD from before 2004.
  */
 bool vhd_footer_has_cookie(const void *bytes, uint64_t nr_bytes);
-
-/* A short English sentence part, such as "footer checksum is wrong". Never NULL. */
-const char *vhd_reason_text(enum vhd_reason reason);
 
 /* What a new fixed VHD's footer says. */
 struct vhd_fixed {

@@ -19,6 +19,13 @@ enum {
 	LOCK_WAIT_MS = 5000,   /* a killed ring was seen to hold the lock for 67 ms */
 };
 
+/* Bases. */
+#define VHD_DYNAMIC_DISK_BYTES_MAX (2040 * GIB) /* says the VHD specification */
+enum {
+	BASE_LAYERS_MAX = 32,	      /* files of a chain of differencing VHDs */
+	VHD_BAT_ENTRIES_MAX = 4 << 20, /* 16 MiB of memory: the largest disk in blocks of 512 KiB */
+};
+
 /* The name/value area of an image. */
 enum {
 	NAMES_RECORDS_MAX = 512,

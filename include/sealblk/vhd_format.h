@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The VHD footer as bytes on disk ("Virtual Hard Disk Image Format
- * Specification" 1.0, Microsoft, October 2006). All integers are big-endian.
+ * A VHD as bytes on disk ("Virtual Hard Disk Image Format Specification" 1.0,
+ * Microsoft, October 2006). All integers are big-endian.
  *
- * A fixed VHD is the disk's bytes followed by this footer. Dynamic and
- * differencing ones begin with a copy of it. Files older than Virtual PC 2004
- * have a footer without its last byte: 511 bytes.
+ * A fixed VHD is the disk's bytes followed by a footer. Dynamic and
+ * differencing ones begin with a copy of it, which names the place of a dynamic
+ * header, which names the place of the BAT: a be32 per block of the disk, the
+ * sector of the file where the block begins, or VHD_BLOCK_UNUSED. A block is a
+ * bitmap, padded to whole sectors, with a bit per sector of the block, the most
+ * significant bit of each byte first; then the sectors. Files older than
+ * Virtual PC 2004 have a footer without its last byte: 511 bytes.
  */
 #ifndef SEALBLK_VHD_FORMAT_H
 #define SEALBLK_VHD_FORMAT_H
@@ -26,6 +30,13 @@
 
 #define VHD_DATA_OFFSET_FIXED UINT64_MAX
 
+#define VHD_DYNAMIC_COOKIE "cxsparse"
+#define VHD_BLOCK_UNUSED   UINT32_MAX
+
+/* What a parent locator holds: "W2ru", "W2ku"; paths in UTF-16, little-endian. */
+#define VHD_PLATFORM_RELATIVE 0x57327275u
+#define VHD_PLATFORM_ABSOLUTE 0x57326b75u
+
 /* Seconds from the Unix epoch to 2000-01-01 00:00 UTC, where VHD times begin. */
 #define VHD_EPOCH_S 946684800
 
@@ -37,6 +48,10 @@ enum {
 	VHD_UUID_BYTES = 16,
 	VHD_VERSION = 0x00010000,
 	VHD_FEATURE_RESERVED = 2, /* set in every footer */
+	VHD_DYNAMIC_HEADER_BYTES = 1024,
+	VHD_LOCATORS = 8,
+	VHD_PARENT_NAME_BYTES = 512,
+	VHD_BLOCK_BYTES_DEFAULT = 2 << 20,
 };
 
 enum vhd_disk_type {
@@ -74,5 +89,37 @@ _Static_assert(offsetof(struct vhd_footer, current_bytes) == 48, "VHD specificat
 _Static_assert(offsetof(struct vhd_footer, checksum) == 64, "VHD specification");
 _Static_assert(offsetof(struct vhd_footer, reserved) == 85, "VHD specification");
 _Static_assert(_Alignof(struct vhd_footer) == 1, "may lie at any address");
+
+/* Where the path of a differencing VHD's parent is. */
+struct vhd_locator {
+	be32 platform;	 /* VHD_PLATFORM_..., or 0: unused */
+	be32 data_space; /* sectors set aside; some writers put bytes */
+	be32 data_bytes;
+	uint8_t reserved[4];
+	be64 data_offset; /* bytes */
+};
+_Static_assert(sizeof(struct vhd_locator) == 24, "VHD specification");
+
+struct vhd_dynamic_header {
+	uint8_t cookie[VHD_COOKIE_BYTES]; /* VHD_DYNAMIC_COOKIE, no NUL */
+	be64 data_offset;		  /* all ones */
+	be64 bat_offset;		  /* bytes */
+	be32 version;
+	be32 max_entries; /* of the BAT */
+	be32 block_bytes; /* without the bitmap */
+	be32 checksum;	  /* as the footer's */
+	uint8_t parent_uuid[VHD_UUID_BYTES];
+	be32 parent_modified_s; /* since 2000-01-01 00:00 UTC */
+	uint8_t reserved[4];
+	uint8_t parent_name[VHD_PARENT_NAME_BYTES]; /* UTF-16, big-endian */
+	struct vhd_locator locators[VHD_LOCATORS];
+	uint8_t reserved2[256];
+};
+_Static_assert(sizeof(struct vhd_dynamic_header) == VHD_DYNAMIC_HEADER_BYTES, "two sectors");
+_Static_assert(offsetof(struct vhd_dynamic_header, checksum) == 36, "VHD specification");
+_Static_assert(offsetof(struct vhd_dynamic_header, parent_name) == 64, "VHD specification");
+_Static_assert(offsetof(struct vhd_dynamic_header, locators) == 576, "VHD specification");
+_Static_assert(offsetof(struct vhd_dynamic_header, reserved2) == 768, "VHD specification");
+_Static_assert(_Alignof(struct vhd_dynamic_header) == 1, "may lie at any address");
 
 #endif

@@ -91,12 +91,6 @@ if [[ -c /dev/full ]]; then
 	grep -q 'standard output: cannot be written' "$TEST_DIR/full" || fail "not said: full stdout"
 fi
 
-# A dynamic VHD is refused by name.
-if command -v qemu-img >/dev/null; then
-	make_vhd "$TEST_DIR/dynamic.vhd" dynamic base.raw
-	refuse 1 'dynamic' create --base "$TEST_DIR/dynamic.vhd" --key-file key new
-fi
-
 # ---- image refused: 3 -----------------------------------------------------------
 for verb in info map; do
 	refuse 3 'empty: too short' "$verb" empty
