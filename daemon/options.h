@@ -14,7 +14,7 @@ enum exit_code {
 	EXIT_FAILED = 1,
 	EXIT_USAGE = 2,
 	EXIT_REFUSED = 3, /* image damaged or refused */
-	EXIT_KEY = 4, /* key wrong or revoked */
+	EXIT_KEY = 4,	  /* key wrong or revoked */
 };
 
 struct export_option {

@@ -115,9 +115,10 @@ static int attach_base(struct server *server, struct image *image, struct proble
 	}
 	r = image_attach_base(image, fd, path, &opener, problem);
 	if (r == 0 && image->base_touched)
-		log_line(LOG_LEVEL_WARNING,
-			 "base %s: modified since image %s was made; the sampled contents are the same",
-			 path, image->path);
+		log_line(
+			LOG_LEVEL_WARNING,
+			"base %s: modified since image %s was made; the sampled contents are the same",
+			path, image->path);
 	return r;
 }
 
@@ -138,9 +139,8 @@ static void report_recovery(const struct image *image, bool was_unclean)
 			 "image %s: %u damaged metadata copies; their good twins are used",
 			 image->path, image->nr_bad_copies);
 	if (was_unclean)
-		log_line(LOG_LEVEL_INFO,
-			 "image %s: was not closed; recovered, %llu records merged", image->path,
-			 (unsigned long long)image->nr_recovered_records);
+		log_line(LOG_LEVEL_INFO, "image %s: was not closed; recovered, %llu records merged",
+			 image->path, (unsigned long long)image->nr_recovered_records);
 	if (image->nr_damaged_blocks > 0)
 		log_line(LOG_LEVEL_WARNING,
 			 "image %s: %llu map blocks are damaged; their sectors answer EIO",
@@ -200,11 +200,10 @@ static void describe_export(struct server *server, unsigned int number)
 		.minimum_bytes = SECTOR_BYTES,
 		.preferred_bytes = 4096,
 		.maximum_bytes = REQ_BYTES_MAX,
-		.transmission_flags = NBD_FLAG_HAS_FLAGS | NBD_FLAG_SEND_FLUSH |
-				      NBD_FLAG_SEND_FUA | NBD_FLAG_SEND_TRIM |
-				      NBD_FLAG_SEND_WRITE_ZEROES | NBD_FLAG_SEND_DF |
-				      NBD_FLAG_CAN_MULTI_CONN | NBD_FLAG_SEND_CACHE |
-				      NBD_FLAG_SEND_FAST_ZERO,
+		.transmission_flags = NBD_FLAG_HAS_FLAGS | NBD_FLAG_SEND_FLUSH | NBD_FLAG_SEND_FUA |
+				      NBD_FLAG_SEND_TRIM | NBD_FLAG_SEND_WRITE_ZEROES |
+				      NBD_FLAG_SEND_DF | NBD_FLAG_CAN_MULTI_CONN |
+				      NBD_FLAG_SEND_CACHE | NBD_FLAG_SEND_FAST_ZERO,
 	};
 }
 
@@ -234,8 +233,8 @@ static int listen_all(struct server *server)
 {
 	const struct options *options = server->options;
 	struct problem problem;
-	int inherited_r = listen_inherited(server->listeners, LISTENERS_MAX,
-					   &server->nr_listeners, &problem);
+	int inherited_r =
+		listen_inherited(server->listeners, LISTENERS_MAX, &server->nr_listeners, &problem);
 
 	if (inherited_r < 0)
 		return tell(inherited_r, &problem);

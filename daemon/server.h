@@ -27,12 +27,12 @@ struct server {
 	struct runtime runtime;
 	uint8_t boot_id[SEAL_UUID_BYTES];
 	const struct xts_ops *xts;
-	struct ring *ring;		/* of the main thread: opening and closing */
+	struct ring *ring; /* of the main thread: opening and closing */
 
 	unsigned int nr_exports;
 	struct nbds_export exports[EXPORTS_MAX];
 	struct image *images[EXPORTS_MAX]; /* by export */
-	struct lane **lanes[EXPORTS_MAX]; /* of each image, by worker */
+	struct lane **lanes[EXPORTS_MAX];  /* of each image, by worker */
 	int uuid_locks[EXPORTS_MAX];
 	struct control *control;
 
@@ -41,8 +41,8 @@ struct server {
 
 	unsigned int nr_workers;
 	struct worker *workers;
-	_Atomic bool stopping;		/* no new connections; finish what is under way */
-	_Atomic unsigned int nr_drained; /* workers without connections, while stopping */
+	_Atomic bool stopping;		  /* no new connections; finish what is under way */
+	_Atomic unsigned int nr_drained;  /* workers without connections, while stopping */
 	_Atomic unsigned int next_worker; /* for the next connection */
 	_Atomic unsigned int next_conn_id;
 };

@@ -19,8 +19,8 @@
 #include "net/conn_send.h"
 
 enum {
-	TICK_MS = 100,		/* longest turn: deadlines and commit rounds are looked at */
-	QUIET_TURN_MS = 5,	/* while stopping: the others are looked at */
+	TICK_MS = 100,	   /* longest turn: deadlines and commit rounds are looked at */
+	QUIET_TURN_MS = 5, /* while stopping: the others are looked at */
 };
 
 static uint64_t clock_ms(void)
@@ -172,7 +172,7 @@ struct arrival {
 	struct worker *worker;
 	int fd;
 	bool is_tcp;
-	unsigned int nr_full;		/* workers that had no place for it */
+	unsigned int nr_full; /* workers that had no place for it */
 };
 
 static void begin_conn(struct worker *worker, int fd, bool is_tcp)
@@ -227,9 +227,7 @@ static void hand_over(struct server *server, int fd, bool is_tcp)
 		close(fd);
 		return;
 	}
-	*arrival = (struct arrival){ .item.deliver = arrived,
-				     .fd = fd,
-				     .is_tcp = is_tcp };
+	*arrival = (struct arrival){ .item.deliver = arrived, .fd = fd, .is_tcp = is_tcp };
 	send_to(&server->workers[turn % server->nr_workers], arrival);
 }
 
@@ -334,9 +332,10 @@ static void cut_stalled(struct worker *worker)
 		if (conn->fd < 0 || !conn_is_stalling(conn) ||
 		    worker->now_ms < conn->moved_ms + CONN_STALL_MS)
 			continue;
-		worker_warn(worker,
-			    "conn %u (%s): closed: stalled for %d s while others waited for buffers",
-			    conn->id, conn->peer, CONN_STALL_MS / 1000);
+		worker_warn(
+			worker,
+			"conn %u (%s): closed: stalled for %d s while others waited for buffers",
+			conn->id, conn->peer, CONN_STALL_MS / 1000);
 		conn_stop(conn, true);
 	}
 }

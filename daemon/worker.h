@@ -23,42 +23,42 @@ struct acceptor {
 	struct ring_op op;
 	struct worker *worker;
 	const struct listener *listener;
-	bool waiting;			/* @op is in flight */
-	bool failing;			/* the last accept failed: said once */
+	bool waiting; /* @op is in flight */
+	bool failing; /* the last accept failed: said once */
 };
 
 struct worker {
 	struct server *server;
 	unsigned int number;
 	pthread_t thread;
-	bool running;			/* the thread exists; main thread only */
+	bool running; /* the thread exists; main thread only */
 
 	struct inbox inbox;
-	int wake_fd;			/* eventfd: the inbox was empty */
-	struct ring_op wake_op;		/* polls it */
+	int wake_fd;		/* eventfd: the inbox was empty */
+	struct ring_op wake_op; /* polls it */
 	struct ring *ring;
-	struct lane *lanes;		/* by export */
+	struct lane *lanes; /* by export */
 	struct lane *lane_of[EXPORTS_MAX];
-	uint64_t now_ms;		/* CLOCK_MONOTONIC, at the last turn */
-	uint64_t stop_at_ms;		/* clients are cut off then; 0: not stopping */
-	bool drained;			/* while stopping: all connections have ended */
-	bool over;			/* the last turn has come */
+	uint64_t now_ms;     /* CLOCK_MONOTONIC, at the last turn */
+	uint64_t stop_at_ms; /* clients are cut off then; 0: not stopping */
+	bool drained;	     /* while stopping: all connections have ended */
+	bool over;	     /* the last turn has come */
 
-	struct buddy buddy;		/* payloads */
+	struct buddy buddy; /* payloads */
 	uint8_t *arena;
-	struct conn_slot *slots;	/* WORKER_REQUESTS_MAX */
+	struct conn_slot *slots; /* WORKER_REQUESTS_MAX */
 	struct conn_slot *free_slots;
-	struct conn *conns;		/* WORKER_CONNS_MAX */
+	struct conn *conns; /* WORKER_CONNS_MAX */
 	struct conn *free_conns;
 	unsigned int nr_conns;
-	struct conn *starved_first;	/* connections that wait for a slot or a buffer */
+	struct conn *starved_first; /* connections that wait for a slot or a buffer */
 	struct conn *starved_last;
-	unsigned int nr_slots_taken;	/* counts on: has anybody been served ... */
-	unsigned int nr_slots_seen;	/* ... since the last tick? */
-	uint64_t served_ms;		/* the last tick at which one had, or nobody waited */
-	struct conn *to_send;		/* connections with new replies, this turn */
+	unsigned int nr_slots_taken; /* counts on: has anybody been served ... */
+	unsigned int nr_slots_seen;  /* ... since the last tick? */
+	uint64_t served_ms;	     /* the last tick at which one had, or nobody waited */
+	struct conn *to_send;	     /* connections with new replies, this turn */
 
-	unsigned int nr_warnings;	/* since @warnings_ms, shown or not */
+	unsigned int nr_warnings; /* since @warnings_ms, shown or not */
 	uint64_t warnings_ms;
 
 	struct acceptor acceptors[LISTENERS_MAX]; /* worker 0 only */
@@ -80,8 +80,7 @@ void worker_warn(struct worker *worker, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void worker_wake(struct worker *worker);
 
 /* A slot with a buffer of @buffer_bytes (0: none), or NULL: @conn waits in line. */
-struct conn_slot *worker_take_slot(struct worker *worker, struct conn *conn,
-				   uint64_t buffer_bytes);
+struct conn_slot *worker_take_slot(struct worker *worker, struct conn *conn, uint64_t buffer_bytes);
 
 /*
  * @conn has replies: they are sent at the end of this turn, together with

@@ -107,8 +107,9 @@ static int read_footer(int fd, struct vhd_findings *found, struct problem *probl
 	memcpy(old, (const uint8_t *)&found->footer + 1, sizeof(old));
 	problem_set(problem, "file", found->path, "%s",
 		    memcmp(&copy, vhdx, sizeof(vhdx) - 1) == 0 ? "is a VHDX, not a VHD"
-		    : vhd_footer_has_cookie(old, sizeof(old))  ? vhd_reason_words(VHD_OLD_FOOTER)->text
-							       : vhd_reason_words(VHD_NO_COOKIE)->text);
+		    : vhd_footer_has_cookie(old, sizeof(old))
+			    ? vhd_reason_words(VHD_OLD_FOOTER)->text
+			    : vhd_reason_words(VHD_NO_COOKIE)->text);
 	return -EUCLEAN;
 }
 

@@ -49,11 +49,11 @@ VAES_CODE static __m128i mix(__m128i key, __m128i assist)
 }
 
 /* The round constant must be a literal. */
-#define EXPAND_EVEN(keys, i, constant)                                                   \
-	((keys)[i] = mix((keys)[(i)-2],                                                  \
-			 _mm_shuffle_epi32(_mm_aeskeygenassist_si128((keys)[(i)-1], constant), \
-					   0xff)))
-#define EXPAND_ODD(keys, i)              \
+#define EXPAND_EVEN(keys, i, constant) \
+	((keys)[i] =                   \
+		 mix((keys)[(i)-2],    \
+		     _mm_shuffle_epi32(_mm_aeskeygenassist_si128((keys)[(i)-1], constant), 0xff)))
+#define EXPAND_ODD(keys, i)             \
 	((keys)[i] = mix((keys)[(i)-2], \
 			 _mm_shuffle_epi32(_mm_aeskeygenassist_si128((keys)[(i)-1], 0), 0xaa)))
 
@@ -91,8 +91,7 @@ VAES_CODE static void first_tweaks(const struct schedule *s, uint64_t first_sect
 				   __m128i ret_tweaks[BATCH])
 {
 	__m512i step = _mm512_set_epi64(0, 3, 0, 2, 0, 1, 0, 0);
-	__m512i a = _mm512_add_epi64(
-		_mm512_maskz_set1_epi64(0x55, (long long)first_sector), step);
+	__m512i a = _mm512_add_epi64(_mm512_maskz_set1_epi64(0x55, (long long)first_sector), step);
 	__m512i b = _mm512_add_epi64(a, _mm512_maskz_set1_epi64(0x55, 4));
 
 	a = _mm512_xor_si512(a, _mm512_broadcast_i32x4(s->tweak[0]));
@@ -143,14 +142,14 @@ VAES_INLINE void block_tweaks(__m128i first, __m512i ret_tweaks[LANES])
 /* ---- sectors ---- */
 
 VAES_INLINE void load(const uint8_t *data, const __m512i tweaks[LANES], __m128i key,
-			   __m512i x[LANES])
+		      __m512i x[LANES])
 {
 	__m512i wide = _mm512_broadcast_i32x4(key);
 
 	EACH_LANE
 	for (int i = 0; i < LANES; i++)
-		x[i] = _mm512_ternarylogic_epi64(_mm512_loadu_si512(data + i * 64), tweaks[i],
-						 wide, 0x96);
+		x[i] = _mm512_ternarylogic_epi64(_mm512_loadu_si512(data + i * 64), tweaks[i], wide,
+						 0x96);
 }
 
 VAES_INLINE void encrypt_sector(const struct schedule *s, __m128i tweak, uint8_t *data)
@@ -197,9 +196,8 @@ VAES_INLINE void decrypt_sector(const struct schedule *s, __m128i tweak, uint8_t
 
 typedef void (*sector_fn)(const struct schedule *s, __m128i tweak, uint8_t *data);
 
-VAES_INLINE void
-over_sectors(const struct schedule *s, uint64_t first_sector, uint32_t nr_sectors, uint8_t *data,
-	     sector_fn crypt_sector)
+VAES_INLINE void over_sectors(const struct schedule *s, uint64_t first_sector, uint32_t nr_sectors,
+			      uint8_t *data, sector_fn crypt_sector)
 {
 	while (nr_sectors > 0) {
 		uint32_t nr = nr_sectors < BATCH ? nr_sectors : BATCH;
@@ -242,14 +240,14 @@ static void vaes512_done(struct xts *xts)
 	free(xts->impl);
 }
 
-VAES_CODE static void vaes512_encrypt(struct xts *xts, uint64_t first_sector,
-				      uint32_t nr_sectors, uint8_t *data)
+VAES_CODE static void vaes512_encrypt(struct xts *xts, uint64_t first_sector, uint32_t nr_sectors,
+				      uint8_t *data)
 {
 	over_sectors(xts->impl, first_sector, nr_sectors, data, encrypt_sector);
 }
 
-VAES_CODE static void vaes512_decrypt(struct xts *xts, uint64_t first_sector,
-				      uint32_t nr_sectors, uint8_t *data)
+VAES_CODE static void vaes512_decrypt(struct xts *xts, uint64_t first_sector, uint32_t nr_sectors,
+				      uint8_t *data)
 {
 	over_sectors(xts->impl, first_sector, nr_sectors, data, decrypt_sector);
 }

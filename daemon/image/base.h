@@ -20,9 +20,9 @@
 
 /* Frozen once open: may be used from any thread. */
 struct base {
-	enum base_format format; /* of the top layer */
-	uint64_t disk_bytes;	 /* a multiple of 512, not 0 */
-	unsigned int nr_layers;	 /* 0: not open */
+	enum base_format format;	       /* of the top layer */
+	uint64_t disk_bytes;		       /* a multiple of 512, not 0 */
+	unsigned int nr_layers;		       /* 0: not open */
 	struct layer *layers[BASE_LAYERS_MAX]; /* the top one first, each the child of the next */
 };
 

@@ -55,8 +55,7 @@ uint64_t base_digest_sample_offset(uint64_t file_bytes, unsigned int i)
 static void ask_ahead(const struct store *store)
 {
 	for (unsigned int i = 0; i < BASE_SAMPLES; i++)
-		(void)posix_fadvise(store->fd,
-				    (off_t)base_digest_sample_offset(store->bytes, i),
+		(void)posix_fadvise(store->fd, (off_t)base_digest_sample_offset(store->bytes, i),
 				    BASE_SAMPLE_BYTES, POSIX_FADV_WILLNEED);
 }
 

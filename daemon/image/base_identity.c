@@ -148,7 +148,7 @@ int base_identity_take(const struct base *base, const char *path, const char *im
 	rc = take_paths(&identity, path, image_path);
 	if (rc < 0) {
 		problem_set(ret_problem, "base", path,
-				 "its path or the image's cannot be recorded: %s", strerror(-rc));
+			    "its path or the image's cannot be recorded: %s", strerror(-rc));
 		return rc;
 	}
 	rc = take_content(&identity, base, full);
@@ -198,8 +198,8 @@ static int check_vhd(const struct layer *layer, const uint8_t was_uuid[VHD_UUID_
 	return -ESTALE;
 }
 
-static int check_top_vhd(const struct base_identity *was, const struct base *base,
-			 const char *path, struct problem *ret_problem)
+static int check_top_vhd(const struct base_identity *was, const struct base *base, const char *path,
+			 struct problem *ret_problem)
 {
 	const struct layer *top = base->layers[0];
 	int rc = check_vhd(top, was->vhd_uuid, was->vhd_timestamp_s, path, ret_problem);
@@ -242,12 +242,11 @@ static int check_parent(const struct base_parent_identity *was, const struct lay
 			    layer->store.bytes, was->file_bytes);
 		return -ESTALE;
 	}
-	return check_digest(&layer->store, was->digest_kind, was->digest, layer->path,
-			    ret_problem);
+	return check_digest(&layer->store, was->digest_kind, was->digest, layer->path, ret_problem);
 }
 
-static int check_parents(const struct base_identity *was, const struct base *base,
-			 const char *path, struct problem *ret_problem)
+static int check_parents(const struct base_identity *was, const struct base *base, const char *path,
+			 struct problem *ret_problem)
 {
 	int rc = 0;
 

@@ -26,11 +26,11 @@ struct field {
 	size_t bytes;
 };
 
-#define FIELD_OF(type, name, kind, member)                                           \
-	{                                                                            \
+#define FIELD_OF(type, name, kind, member)                                                    \
+	{                                                                                     \
 		name, kind, offsetof(struct type, member), sizeof(((struct type *)0)->member) \
 	}
-#define FIELD(name, kind, member) FIELD_OF(base_identity, name, kind, member)
+#define FIELD(name, kind, member)	 FIELD_OF(base_identity, name, kind, member)
 #define PARENT_FIELD(name, kind, member) FIELD_OF(base_parent_identity, name, kind, member)
 
 /* The format comes first: it says whether the fields of VHDs follow. */
@@ -226,8 +226,8 @@ static int decode_digest_kind(const struct cursor *value, void *ret_kind)
 }
 
 /* @of, @name: as encode_field(). */
-static int decode_field(const struct seal_names *names, const struct field *field,
-			const char *name, void *of)
+static int decode_field(const struct seal_names *names, const struct field *field, const char *name,
+			void *of)
 {
 	uint8_t *at = (uint8_t *)of + field->offset;
 	const uint8_t *bytes;

@@ -222,8 +222,8 @@ static int fill_and_name(struct ring *ring, int fd, const char *temporary, const
 		r = image_format(ring, fd, recipe);
 	if (r == 0 && fsync(fd) < 0)
 		r = -errno;
-	if (r == 0 && syscall(SYS_renameat2, AT_FDCWD, temporary, AT_FDCWD, path,
-			      RENAME_NOREPLACE) < 0)
+	if (r == 0 &&
+	    syscall(SYS_renameat2, AT_FDCWD, temporary, AT_FDCWD, path, RENAME_NOREPLACE) < 0)
 		r = -errno;
 	if (r == 0) {
 		r = sync_folder(path);

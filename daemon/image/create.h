@@ -13,10 +13,10 @@
 #include "ring/ring.h"
 
 struct image_recipe {
-	uint64_t disk_bytes;		/* a multiple of 512, within limits.h */
-	bool encryption;		/* what the first plane is: sealed or plain */
+	uint64_t disk_bytes; /* a multiple of 512, within limits.h */
+	bool encryption;     /* what the first plane is: sealed or plain */
 	uint64_t now_s;
-	const struct key_secret *secret; /* of the first key slot */
+	const struct key_secret *secret;  /* of the first key slot */
 	const struct base_identity *base; /* or NULL */
 };
 

@@ -31,42 +31,42 @@
 struct image {
 	char path[PATH_BYTES_MAX];
 	struct store store;
-	struct ring *ring;		/* for everything blocking; the caller's */
+	struct ring *ring; /* for everything blocking; the caller's */
 	bool writable;
 
 	/* As on disk. */
 	struct seal_superblock super;
-	unsigned int super_copy;	/* the one that counts: written last */
+	unsigned int super_copy; /* the one that counts: written last */
 	struct seal_keyring keyring;
 	struct seal_names names;
-	unsigned int nr_bad_copies;	/* of the above, with a good twin */
+	unsigned int nr_bad_copies; /* of the above, with a good twin */
 
 	struct base_identity base_identity; /* if super.has_base */
-	struct base base;		/* open when serving */
-	bool base_touched;		/* its mtime has changed, its digest has not */
+	struct base base;		    /* open when serving */
+	bool base_touched;		    /* its mtime has changed, its digest has not */
 
-	struct keyring_keys *keys;	/* NULL: locked */
-	unsigned int key_slot;		/* that opened it */
+	struct keyring_keys *keys; /* NULL: locked */
+	unsigned int key_slot;	   /* that opened it */
 
-	struct disk disk;		/* what requests see */
-	void *entries_memory;		/* of its map; mapped */
+	struct disk disk;     /* what requests see */
+	void *entries_memory; /* of its map; mapped */
 	struct inbox inbox;
-	struct lane lane;		/* of the opening and closing thread */
+	struct lane lane; /* of the opening and closing thread */
 	struct lane *only_lane;
 
 	/* The session. */
 	struct dirty_store *dirty_store;
 	void *dirty_memory;
 	bool started;
-	uint64_t nr_recovered_records;	/* merged from the dirty file of a killed daemon */
-	uint64_t nr_damaged_blocks;	/* found by recovery */
+	uint64_t nr_recovered_records; /* merged from the dirty file of a killed daemon */
+	uint64_t nr_damaged_blocks;    /* found by recovery */
 };
 
 /* What image_start() needs beside the image. */
 struct image_session {
 	struct dirty_store *dirty_store;
 	uint8_t boot_id[SEAL_UUID_BYTES];
-	bool accept_loss;		/* --accept-loss */
+	bool accept_loss; /* --accept-loss */
 	const struct xts_ops *xts;
 };
 

@@ -264,8 +264,7 @@ static int open_store(struct layer *layer, int fd, const char *path, struct prob
 
 	if (r < 0)
 		problem_set(ret_problem, "base", path, "%s",
-			    r == -EBUSY ? "another program has it open for writing"
-					: strerror(-r));
+			    r == -EBUSY ? "another program has it open for writing" : strerror(-r));
 	return r;
 }
 

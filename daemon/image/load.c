@@ -41,8 +41,8 @@ static enum superblock_verdict judge_supers(struct seal_superblock copies[2],
 	if (!whole[0] && !whole[1])
 		return verdicts[0] > verdicts[1] ? verdicts[0] : verdicts[1];
 	*ret_nr_bad = !whole[0] + !whole[1];
-	*ret_best = !whole[0] || (whole[1] && le64_get(copies[1].generation) >
-						      le64_get(copies[0].generation));
+	*ret_best = !whole[0] ||
+		    (whole[1] && le64_get(copies[1].generation) > le64_get(copies[0].generation));
 	return verdicts[*ret_best];
 }
 
@@ -50,7 +50,8 @@ static enum superblock_verdict judge_supers(struct seal_superblock copies[2],
 static int check_length(struct image *image, struct problem *problem)
 {
 	const struct seal_superblock *super = &image->super;
-	uint64_t plane_bytes = superblock_plane_offset(super, 1) - superblock_plane_offset(super, 0);
+	uint64_t plane_bytes =
+		superblock_plane_offset(super, 1) - superblock_plane_offset(super, 0);
 	uint64_t end_bytes = superblock_plane_offset(super, 0);
 
 	for (unsigned int i = 0; i < PLANES_MAX; i++) {
@@ -109,8 +110,7 @@ static int load_keyring(struct image *image, struct problem *problem)
 			image->nr_bad_copies++;
 			continue;
 		}
-		if (!found ||
-		    le64_get(copy.generation) > le64_get(image->keyring.generation))
+		if (!found || le64_get(copy.generation) > le64_get(image->keyring.generation))
 			image->keyring = copy;
 		found = true;
 	}
@@ -153,8 +153,7 @@ static void configure_map(struct image *image)
 	const struct seal_superblock *super = &image->super;
 
 	image->disk.nr_sectors = bytes_to_sectors(le64_get(super->disk_bytes));
-	image->disk.nr_tib =
-		(uint32_t)((image->disk.nr_sectors + TIB_SECTORS - 1) / TIB_SECTORS);
+	image->disk.nr_tib = (uint32_t)((image->disk.nr_sectors + TIB_SECTORS - 1) / TIB_SECTORS);
 	image->disk.base_fd = -1;
 	config->fd = image->store.fd;
 	config->disk_sectors = image->disk.nr_sectors;
@@ -220,8 +219,7 @@ static int load_bitmap(struct image *image, struct mac_ctx *mac, struct problem 
  */
 static int map_memory(struct image *image)
 {
-	void *memory = mmap(NULL, map_entries_bytes(image->disk.nr_sectors),
-			    PROT_READ | PROT_WRITE,
+	void *memory = mmap(NULL, map_entries_bytes(image->disk.nr_sectors), PROT_READ | PROT_WRITE,
 			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	if (memory == MAP_FAILED)

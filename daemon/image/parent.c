@@ -47,8 +47,7 @@ static int check_timestamp(const struct layer *parent, const struct layer *child
 	return -ESTALE;
 }
 
-int parent_check(const struct layer *parent, const struct layer *child,
-		 struct problem *ret_problem)
+int parent_check(const struct layer *parent, const struct layer *child, struct problem *ret_problem)
 {
 	uint64_t parent_bytes = parent->vhd.current_bytes;
 	uint64_t child_bytes = child->vhd.current_bytes;

@@ -59,7 +59,7 @@ static int recover_blocks(struct image *image)
 struct merge {
 	struct image *image;
 	int error;
-	struct dirty_header scratch;	/* rounds freeze and clear this one; the file is only read */
+	struct dirty_header scratch; /* rounds freeze and clear this one; the file is only read */
 };
 
 static bool record_is_sound(const struct map *map, uint64_t first_sector, uint32_t nr_sectors,
@@ -84,8 +84,8 @@ static void merge_record(void *arg, uint64_t first_sector, uint32_t nr_sectors, 
 	while (first_sector < end_sector) {
 		uint64_t index = map_block_of(first_sector);
 		uint32_t at = (uint32_t)(first_sector - map_block_first(index));
-		uint32_t end = (uint32_t)min_u64(end_sector - map_block_first(index),
-						 SEAL_BLOCK_SECTORS);
+		uint32_t end =
+			(uint32_t)min_u64(end_sector - map_block_first(index), SEAL_BLOCK_SECTORS);
 
 		first_sector = map_block_first(index) + end;
 		if (head_kind(atomic_load(&map->heads[index])) == HEAD_DAMAGED)

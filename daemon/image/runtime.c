@@ -49,8 +49,7 @@ static int dirty_path(struct dirty_store *store, const uint8_t uuid[SEAL_UUID_BY
 
 static int map_file(int fd, void **ret_memory)
 {
-	void *memory =
-		mmap(NULL, DIRTY_FILE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	void *memory = mmap(NULL, DIRTY_FILE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	int r = memory == MAP_FAILED ? -errno : 0;
 
 	close(fd);
@@ -145,8 +144,8 @@ int runtime_init(struct runtime *runtime, bool make, struct problem *problem)
 	if (make && mkdir(runtime->directory, 0700) < 0 && errno != EEXIST) {
 		int r = -errno;
 
-		problem_set(problem, "runtime directory", runtime->directory,
-			    "cannot be made: %s", strerror(-r));
+		problem_set(problem, "runtime directory", runtime->directory, "cannot be made: %s",
+			    strerror(-r));
 		return r;
 	}
 	return 0;

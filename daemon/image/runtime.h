@@ -12,7 +12,7 @@
 #include "image/problem.h"
 
 struct runtime {
-	struct dirty_store store;	/* first: what the image sees */
+	struct dirty_store store; /* first: what the image sees */
 	char directory[PATH_BYTES_MAX - 128];
 };
 

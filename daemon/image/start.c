@@ -15,8 +15,8 @@
 #include "map/entries.h"
 #include "request/cipher.h"
 
-static int base_extent_of(void *base, uint64_t first_sector, uint64_t limit_sectors,
-			  bool *ret_hole, uint64_t *ret_sectors)
+static int base_extent_of(void *base, uint64_t first_sector, uint64_t limit_sectors, bool *ret_hole,
+			  uint64_t *ret_sectors)
 {
 	return base_extent(base, first_sector, limit_sectors, ret_hole, ret_sectors);
 }
@@ -118,8 +118,7 @@ static int loss(struct image *image, const struct image_session *session, const 
  * rebooted since; ret_dirty->header NULL: nothing to merge.
  */
 static int find_dirty_file(struct image *image, const struct image_session *session,
-			   struct dirty_file *ret_dirty, void **ret_memory,
-			   struct problem *problem)
+			   struct dirty_file *ret_dirty, void **ret_memory, struct problem *problem)
 {
 	struct dirty_identity id = dirty_identity_of(image);
 	int r;
@@ -221,8 +220,8 @@ static int settle_clean(struct image *image, struct problem *problem)
 	return r;
 }
 
-static int begin_session(struct image *image, const struct image_session *session,
-			 bool was_clean, struct problem *problem)
+static int begin_session(struct image *image, const struct image_session *session, bool was_clean,
+			 struct problem *problem)
 {
 	uint8_t old_nonce[SEAL_NONCE_BYTES], nonce[SEAL_NONCE_BYTES];
 	int r = random_public(nonce, sizeof(nonce));

@@ -62,8 +62,7 @@ static struct layout layout_of(uint64_t disk_bytes)
 
 	l.map_blocks = (sectors + SEAL_BLOCK_SECTORS - 1) / SEAL_BLOCK_SECTORS;
 	l.bitmap_blocks = (l.map_blocks + SEAL_BITMAP_BITS - 1) / SEAL_BITMAP_BITS;
-	l.map_offset =
-		round_up(SEAL_BITMAP_START + l.bitmap_blocks * SEAL_PAIR_BYTES, SEAL_ALIGN);
+	l.map_offset = round_up(SEAL_BITMAP_START + l.bitmap_blocks * SEAL_PAIR_BYTES, SEAL_ALIGN);
 	l.planes_offset = round_up(l.map_offset + l.map_blocks * SEAL_PAIR_BYTES, SEAL_ALIGN);
 	l.plane_bytes = round_up(disk_bytes, SEAL_ALIGN);
 	return l;

@@ -16,11 +16,11 @@
 
 enum superblock_verdict {
 	SUPERBLOCK_GOOD,
-	SUPERBLOCK_NO_MAGIC,	/* not an image */
-	SUPERBLOCK_BAD_CRC,	/* damaged or torn */
-	SUPERBLOCK_VERSION,	/* of a version we do not know */
-	SUPERBLOCK_FEATURE,	/* an incompatible feature we do not know */
-	SUPERBLOCK_GEOMETRY,	/* numbers that contradict each other or limits.h */
+	SUPERBLOCK_NO_MAGIC, /* not an image */
+	SUPERBLOCK_BAD_CRC,  /* damaged or torn */
+	SUPERBLOCK_VERSION,  /* of a version we do not know */
+	SUPERBLOCK_FEATURE,  /* an incompatible feature we do not know */
+	SUPERBLOCK_GEOMETRY, /* numbers that contradict each other or limits.h */
 	SUPERBLOCK_VERDICTS,
 };
 

@@ -86,8 +86,7 @@ int block_check(const struct seal_block *block, const struct block_identity *id,
 {
 	if (memcmp(block->magic, magic_of(id->kind), sizeof(block->magic)) != 0 ||
 	    memcmp(block->uuid, id->uuid, sizeof(block->uuid)) != 0 ||
-	    le64_get(block->index) != id->index ||
-	    le64_get(block->mac_key_id) != id->mac_key_id)
+	    le64_get(block->index) != id->index || le64_get(block->mac_key_id) != id->mac_key_id)
 		return -EBADMSG;
 	if (mac) {
 		int r = check_mac(block, mac);

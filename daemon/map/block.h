@@ -19,7 +19,7 @@ enum block_kind { BLOCK_MAP, BLOCK_BITMAP };
 struct block_identity {
 	enum block_kind kind;
 	uint64_t index;
-	const uint8_t *uuid;		/* SEAL_UUID_BYTES */
+	const uint8_t *uuid; /* SEAL_UUID_BYTES */
 	uint64_t mac_key_id;
 	/*
 	 * By map value: the generation the plane was born in, or UINT64_MAX when

@@ -50,8 +50,8 @@ struct dirty_block *dirty_get(struct map *map, uint64_t index)
 	if (map->dirty_list)
 		map->dirty_list->prev = dirty;
 	map->dirty_list = dirty;
-	atomic_store(&map->heads[index],
-		     HEAD_MIXED | (uint64_t)(dirty - map->dirty_pool + 1) << 32);
+	atomic_store(&map->heads[index], HEAD_MIXED | (uint64_t)(dirty - map->dirty_pool + 1)
+							      << 32);
 	return dirty;
 }
 

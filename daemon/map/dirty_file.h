@@ -26,11 +26,11 @@
 struct dirty_record {
 	le64 first_sector;
 	le32 nr_sectors;
-	uint8_t entry;			/* map value the sectors now have */
+	uint8_t entry; /* map value the sectors now have */
 	uint8_t reserved[3];
-	le64 area_seq;			/* of the area when written; else the record is stale */
-	le32 number;			/* within the area, from 0 */
-	le32 crc;			/* of this record, seeded with the CRC of the open nonce */
+	le64 area_seq; /* of the area when written; else the record is stale */
+	le32 number;   /* within the area, from 0 */
+	le32 crc;      /* of this record, seeded with the CRC of the open nonce */
 };
 _Static_assert(sizeof(struct dirty_record) == 32, "two to a cache line");
 
@@ -41,11 +41,11 @@ struct dirty_header {
 	uint8_t boot_id[SEAL_UUID_BYTES];
 	le64 image_inode;
 	le64 mac_key_id;
-	uint8_t mac[SEAL_MAC_BYTES];	/* of all above */
+	uint8_t mac[SEAL_MAC_BYTES]; /* of all above */
 
 	/* Below: changed while in use, not under the MAC. */
-	_Atomic uint64_t area_seq[2];	/* 0: the area is empty; whole stores: never torn */
-	_Atomic uint64_t is_void;	/* 1: a commit failed, nothing in here may be merged */
+	_Atomic uint64_t area_seq[2]; /* 0: the area is empty; whole stores: never torn */
+	_Atomic uint64_t is_void;     /* 1: a commit failed, nothing in here may be merged */
 	uint8_t reserved[4096 - 128];
 };
 _Static_assert(sizeof(struct dirty_header) == 4096, "a page");
@@ -64,13 +64,13 @@ struct dirty_identity {
 };
 
 struct dirty_file {
-	struct dirty_header *header;	/* NULL: there is none (only while opening) */
+	struct dirty_header *header; /* NULL: there is none (only while opening) */
 	struct dirty_record *records[2];
-	uint64_t seq;			/* of the area being filled */
-	unsigned int area;		/* being filled */
-	uint32_t nr_records;		/* in it */
-	uint32_t nr_reserved;		/* promised to writes in flight */
-	uint32_t seed;			/* CRC of the open nonce */
+	uint64_t seq;	      /* of the area being filled */
+	unsigned int area;    /* being filled */
+	uint32_t nr_records;  /* in it */
+	uint32_t nr_reserved; /* promised to writes in flight */
+	uint32_t seed;	      /* CRC of the open nonce */
 };
 
 /* Make a new, empty dirty file in @memory (DIRTY_FILE_BYTES). 0 or -EIO. */

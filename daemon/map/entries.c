@@ -36,8 +36,7 @@ void entries_load(_Atomic uint64_t *entries, const uint8_t body[SEAL_BLOCK_BODY_
 	}
 }
 
-uint32_t entries_run(const _Atomic uint64_t *entries, uint32_t first, uint32_t end,
-		     uint8_t entry)
+uint32_t entries_run(const _Atomic uint64_t *entries, uint32_t first, uint32_t end, uint8_t entry)
 {
 	uint64_t pattern = entries_pattern(entry);
 	uint32_t at = first;

@@ -89,8 +89,7 @@ void entries_store(const _Atomic uint64_t *entries, uint8_t body[SEAL_BLOCK_BODY
 void entries_load(_Atomic uint64_t *entries, const uint8_t body[SEAL_BLOCK_BODY_BYTES]);
 
 /* How many sectors from @first on, before @end, have @entry; 0: not even @first. */
-uint32_t entries_run(const _Atomic uint64_t *entries, uint32_t first, uint32_t end,
-		     uint8_t entry);
+uint32_t entries_run(const _Atomic uint64_t *entries, uint32_t first, uint32_t end, uint8_t entry);
 
 /* Take over the entries of a block read from the image; under the lock. */
 void map_install(struct map *map, uint64_t index, const uint8_t body[SEAL_BLOCK_BODY_BYTES],
@@ -102,7 +101,7 @@ struct block_identity map_bitmap_identity(const struct map *map, uint64_t index)
 
 /* dirty.c: under the lock. */
 struct dirty_block *dirty_find(const struct map *map, uint64_t index); /* or NULL */
-struct dirty_block *dirty_get(struct map *map, uint64_t index); /* room was seen to */
+struct dirty_block *dirty_get(struct map *map, uint64_t index);	       /* room was seen to */
 void dirty_release_if_settled(struct map *map, struct dirty_block *dirty);
 void dirty_set(struct map *map, struct dirty_block *dirty, uint32_t first, uint32_t end,
 	       uint8_t entry);
@@ -134,7 +133,7 @@ bool sweep_is_active(const struct map *map);
 struct map_grace {
 	struct map_grace *next;
 	uint64_t epoch;
-	struct waiter *waiter;		/* woken with 0 */
+	struct waiter *waiter; /* woken with 0 */
 };
 void grace_begin(struct map *map, struct map_grace *grace, struct waiter *waiter);
 void grace_poll(struct map *map);

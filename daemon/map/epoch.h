@@ -16,11 +16,11 @@
 #include <stdint.h>
 
 struct epoch {
-	_Atomic uint64_t now;		/* starts at 2: two earlier ones have drained */
+	_Atomic uint64_t now; /* starts at 2: two earlier ones have drained */
 };
 
 struct epoch_lane {
-	_Atomic uint32_t inside[2];	/* by the parity of the epoch entered */
+	_Atomic uint32_t inside[2]; /* by the parity of the epoch entered */
 };
 
 /* Returns the parity to give back to epoch_leave(). On the lane's own thread. */

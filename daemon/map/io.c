@@ -15,8 +15,8 @@ struct map_io {
 	struct ring_op op;
 	struct map *map;
 	struct lane *lane;
-	struct waiter *waiter;		/* who asked, and gets the result */
-	struct map_io *next;		/* in the free list */
+	struct waiter *waiter; /* who asked, and gets the result */
+	struct map_io *next;   /* in the free list */
 	uint64_t index;
 	struct seal_block pair[2];
 };

@@ -17,14 +17,14 @@
 struct disk;
 
 struct lane {
-	struct disk *disk;		/* request/disk.h */
+	struct disk *disk; /* request/disk.h */
 	struct ring *ring;
-	struct inbox *inbox;		/* of the worker; shared by its lanes */
+	struct inbox *inbox;		   /* of the worker; shared by its lanes */
 	void (*notify)(struct lane *lane); /* the inbox was empty: wake the worker */
-	void *worker;			/* for @notify */
+	void *worker;			   /* for @notify */
 	struct mac_ctx mac;
 	struct epoch_lane epoch;
-	struct xts *xts;		/* expanded keys: see request/cipher.h */
+	struct xts *xts; /* expanded keys: see request/cipher.h */
 };
 
 /*
@@ -34,9 +34,9 @@ struct lane {
  */
 struct waiter {
 	struct inbox_item item;
-	struct waiter *next;		/* while it stands in a line */
+	struct waiter *next; /* while it stands in a line */
 	struct lane *lane;
-	int result;			/* 0, or why what it waited for failed */
+	int result; /* 0, or why what it waited for failed */
 	void (*wake)(struct waiter *waiter);
 };
 

@@ -26,8 +26,8 @@ static int allocate(struct map *map)
 	map->bitmap_slots = calloc(map->nr_bitmap_blocks, 1);
 	map->dirty_pool = calloc(DIRTY_BLOCKS_MAX, sizeof(*map->dirty_pool));
 	map->switch_grace = calloc(1, sizeof(*map->switch_grace));
-	if (!map->heads || !map->written || !map->reserved || !map->slots ||
-	    !map->lagging || !map->bitmap_slots || !map->dirty_pool || !map->switch_grace)
+	if (!map->heads || !map->written || !map->reserved || !map->slots || !map->lagging ||
+	    !map->bitmap_slots || !map->dirty_pool || !map->switch_grace)
 		return -ENOMEM;
 	return 0;
 }

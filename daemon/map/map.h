@@ -37,8 +37,8 @@ _Static_assert(SEAL_BLOCK_SECTORS % 64 == 0, "whole words");
 
 /* Where a plane's sectors lie; index: the map value. */
 struct map_plane {
-	uint8_t kind;			/* enum seal_plane_kind */
-	uint64_t file_offset_bytes;	/* of sector 0 of the disk */
+	uint8_t kind;		    /* enum seal_plane_kind */
+	uint64_t file_offset_bytes; /* of sector 0 of the disk */
 };
 
 /* Consecutive sectors in one state. */
@@ -50,15 +50,15 @@ struct map_run {
 
 /* What the map must know of its image; filled in before map_init(). */
 struct map_config {
-	int fd;				/* of the image */
+	int fd; /* of the image */
 	uint64_t disk_sectors;
-	void *entries_memory;		/* map_entries_bytes(), zeroed, the caller's; used bit by bit */
+	void *entries_memory; /* map_entries_bytes(), zeroed, the caller's; used bit by bit */
 	uint64_t bitmap_offset;
 	uint64_t map_offset;
 	uint8_t uuid[SEAL_UUID_BYTES];
 	uint64_t mac_key_id;
-	uint64_t open_seq;		/* high part of the generations of this open */
-	bool has_base;			/* else sectors of entry 0 read as zeros */
+	uint64_t open_seq; /* high part of the generations of this open */
+	bool has_base;	   /* else sectors of entry 0 read as zeros */
 	struct map_plane planes[MAP_VALUES];
 	uint64_t plane_born[MAP_VALUES]; /* as in struct block_identity */
 	/*
@@ -76,13 +76,13 @@ struct map_config {
  */
 struct dirty_block {
 	uint64_t index;
-	uint32_t nr_writers;		/* first writes in flight in this block */
-	bool in_round;			/* part of the round under way */
-	bool is_frozen;			/* and @frozen is being made durable by it */
-	bool punching;			/* punches in flight: no new writers */
-	struct dirty_block *next;	/* in the free list or the dirty list */
+	uint32_t nr_writers;	  /* first writes in flight in this block */
+	bool in_round;		  /* part of the round under way */
+	bool is_frozen;		  /* and @frozen is being made durable by it */
+	bool punching;		  /* punches in flight: no new writers */
+	struct dirty_block *next; /* in the free list or the dirty list */
 	struct dirty_block *prev;
-	struct seal_block frozen;	/* what the round writes; also the I/O buffer */
+	struct seal_block frozen;		/* what the round writes; also the I/O buffer */
 	uint8_t durable[SEAL_BLOCK_BODY_BYTES]; /* entries as last made durable */
 
 	/* Sectors whose first write is in flight; a second one waits for its end. */
@@ -105,47 +105,47 @@ struct map {
 	uint64_t nr_blocks;
 	uint64_t nr_bitmap_blocks;
 
-	_Atomic uint64_t *heads;	/* a word per block: see map/entries.h */
-	_Atomic uint64_t *entries;	/* MAP_BLOCK_WORDS per block, used when mixed */
-	_Atomic uint64_t *written;	/* a bit per block whose entries are on disk */
-	uint64_t *reserved;		/* a bit per block whose pair has space; under @lock */
-	uint64_t *slots;		/* a bit per block: the slot that counts; under @lock */
-	uint64_t *lagging;		/* a bit per block whose slots differ; under @lock */
-	uint8_t *bitmap_slots;		/* a byte per bitmap block: the slot that counts */
+	_Atomic uint64_t *heads;   /* a word per block: see map/entries.h */
+	_Atomic uint64_t *entries; /* MAP_BLOCK_WORDS per block, used when mixed */
+	_Atomic uint64_t *written; /* a bit per block whose entries are on disk */
+	uint64_t *reserved;	   /* a bit per block whose pair has space; under @lock */
+	uint64_t *slots;	   /* a bit per block: the slot that counts; under @lock */
+	uint64_t *lagging;	   /* a bit per block whose slots differ; under @lock */
+	uint8_t *bitmap_slots;	   /* a byte per bitmap block: the slot that counts */
 
 	struct epoch epoch;
 	struct lane **lanes;
 	unsigned int nr_lanes;
 
-	_Atomic uint8_t current;	/* map value of the current plane */
-	_Atomic bool switching;		/* writes wait for a new current plane */
-	_Atomic bool failed;		/* invariant 7: writes and flushes answer EIO */
-	_Atomic bool damaged;		/* a map block was found damaged */
-	_Atomic bool grace_wanted;	/* somebody waits for an epoch to drain */
+	_Atomic uint8_t current;	 /* map value of the current plane */
+	_Atomic bool switching;		 /* writes wait for a new current plane */
+	_Atomic bool failed;		 /* invariant 7: writes and flushes answer EIO */
+	_Atomic bool damaged;		 /* a map block was found damaged */
+	_Atomic bool grace_wanted;	 /* somebody waits for an epoch to drain */
 	_Atomic uint64_t dirty_since_ms; /* 0: nothing waits for a round */
-	_Atomic uint64_t now_ms;	/* set by map_tick() */
+	_Atomic uint64_t now_ms;	 /* set by map_tick() */
 
 	pthread_mutex_t lock;
 	/* Below: under @lock. */
 	struct dirty_file dirty_file;
-	struct dirty_block *dirty_pool;	/* DIRTY_BLOCKS_MAX */
-	struct dirty_block *dirty_free;	/* given back; the pool's tail was never touched */
-	struct dirty_block *dirty_list;	/* all in use */
+	struct dirty_block *dirty_pool; /* DIRTY_BLOCKS_MAX */
+	struct dirty_block *dirty_free; /* given back; the pool's tail was never touched */
+	struct dirty_block *dirty_list; /* all in use */
 	uint32_t nr_dirty_free;		/* both kinds */
 	uint32_t nr_dirty_begun;	/* of the pool, ever used: the rest costs no memory */
 	struct map_io *io_free;		/* loads and reservations */
 	struct map_io *io_pool;
-	struct waiter_line io_waiters;	/* for a load or a reservation to end */
-	struct waiter_line room_waiters; /* for dirty blocks or records */
-	struct waiter_line punch_waiters; /* for punches in their block to end */
-	struct waiter_line write_waiters; /* for first writes of their sectors to end */
+	struct waiter_line io_waiters;	   /* for a load or a reservation to end */
+	struct waiter_line room_waiters;   /* for dirty blocks or records */
+	struct waiter_line punch_waiters;  /* for punches in their block to end */
+	struct waiter_line write_waiters;  /* for first writes of their sectors to end */
 	struct waiter_line switch_waiters; /* writes, while @switching */
-	struct map_grace *graces;	/* who waits for epochs to drain */
+	struct map_grace *graces;	   /* who waits for epochs to drain */
 	struct map_grace *switch_grace;
 	struct waiter_line round_waiters; /* flushes for the next round */
-	uint64_t round_no;		/* low part of the generations of this open */
-	bool unsynced_punches;		/* punched since the last fdatasync began */
-	bool punch_failed;		/* superseded data could not be removed */
+	uint64_t round_no;		  /* low part of the generations of this open */
+	bool unsynced_punches;		  /* punched since the last fdatasync began */
+	bool punch_failed;		  /* superseded data could not be removed */
 	struct map_round *round;
 	struct map_sweep *sweep;
 };

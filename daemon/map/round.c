@@ -22,29 +22,29 @@
 struct block_write {
 	struct ring_op op;
 	struct map *map;
-	struct dirty_block *dirty;	/* NULL: not in use */
-	unsigned int slot;		/* written: the one that does not count */
+	struct dirty_block *dirty; /* NULL: not in use */
+	unsigned int slot;	   /* written: the one that does not count */
 };
 
 struct map_round {
 	struct map *map;
 	struct lane *lane;
-	bool active;			/* under the lock */
-	bool covers_punches;		/* its first fdatasync makes punches durable */
-	int error;			/* the first one */
-	struct waiter_line waiters;	/* flushes this round serves */
+	bool active;		    /* under the lock */
+	bool covers_punches;	    /* its first fdatasync makes punches durable */
+	int error;		    /* the first one */
+	struct waiter_line waiters; /* flushes this round serves */
 
 	/* Dirty blocks in this round; those with new entries come first. */
 	struct dirty_block *blocks[DIRTY_BLOCKS_MAX];
 	uint32_t nr_blocks;
-	uint32_t nr_frozen;		/* have new entries */
-	uint32_t next_block;		/* to be written */
+	uint32_t nr_frozen;  /* have new entries */
+	uint32_t next_block; /* to be written */
 	uint32_t nr_writing;
 	struct block_write writes[COMMIT_WRITES_MAX];
 
-	struct ring_op op;		/* fdatasync, bitmap write */
+	struct ring_op op; /* fdatasync, bitmap write */
 	struct seal_block bitmap;
-	uint64_t bitmap_index;		/* being written */
+	uint64_t bitmap_index; /* being written */
 };
 
 int round_init(struct map *map)
@@ -203,8 +203,7 @@ static void write_next_bitmap(struct map_round *round)
 	round->op = (struct ring_op){
 		.kind = RING_WRITE,
 		.fd = map->config.fd,
-		.offset_bytes = map->config.bitmap_offset +
-				round->bitmap_index * SEAL_PAIR_BYTES +
+		.offset_bytes = map->config.bitmap_offset + round->bitmap_index * SEAL_PAIR_BYTES +
 				(map->bitmap_slots[round->bitmap_index] ^ 1u) * SEAL_BLOCK_BYTES,
 		.data = (uint8_t *)&round->bitmap,
 		.bytes = sizeof(round->bitmap),
@@ -271,8 +270,8 @@ static void write_more_blocks(struct map_round *round)
 		write->op = (struct ring_op){
 			.kind = RING_WRITE,
 			.fd = map->config.fd,
-			.offset_bytes = map_pair_offset(map, dirty->index) +
-					write->slot * SEAL_BLOCK_BYTES,
+			.offset_bytes =
+				map_pair_offset(map, dirty->index) + write->slot * SEAL_BLOCK_BYTES,
 			.data = (uint8_t *)&dirty->frozen,
 			.bytes = sizeof(dirty->frozen),
 			.done = block_written,

@@ -24,12 +24,12 @@ struct punch {
 struct map_sweep {
 	struct map *map;
 	struct lane *lane;
-	bool active;			/* under the lock */
-	struct waiter waiter;		/* for the epochs */
+	bool active;	      /* under the lock */
+	struct waiter waiter; /* for the epochs */
 	struct map_grace grace;
 
 	/* Where it is: sector @at of the places in plane @plane of @block. */
-	struct dirty_block *block;	/* NULL: between blocks */
+	struct dirty_block *block; /* NULL: between blocks */
 	unsigned int plane;
 	uint32_t at;
 	uint32_t nr_punching;

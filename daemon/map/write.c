@@ -110,9 +110,8 @@ static int write_begin(struct map *map, struct lane *lane, uint64_t first_sector
 	return 0;
 }
 
-int map_write_begin(struct map *map, struct lane *lane, uint64_t first_sector,
-		    uint64_t nr_sectors, struct waiter *waiter, uint8_t *ret_entry,
-		    unsigned int *ret_parity)
+int map_write_begin(struct map *map, struct lane *lane, uint64_t first_sector, uint64_t nr_sectors,
+		    struct waiter *waiter, uint8_t *ret_entry, unsigned int *ret_parity)
 {
 	int r;
 
@@ -196,8 +195,8 @@ static int zero_run(struct map *map, struct piece piece, uint32_t *ret_end, bool
 }
 
 /* Zero @piece as far as there is room. Returns 0 or what map_zero() returns. */
-static int zero_piece(struct map *map, struct lane *lane, struct piece piece,
-		      struct waiter *waiter, uint32_t *ret_end)
+static int zero_piece(struct map *map, struct lane *lane, struct piece piece, struct waiter *waiter,
+		      uint32_t *ret_end)
 {
 	while (piece.first < piece.end) {
 		uint32_t end;
@@ -215,8 +214,7 @@ static int zero_piece(struct map *map, struct lane *lane, struct piece piece,
 			if ((!dirty_find(map, piece.index) && map->nr_dirty_free == 0) ||
 			    !dirty_file_has_room(&map->dirty_file, 1))
 				return wait_for_room(map, lane, waiter);
-			dirty_file_add(&map->dirty_file,
-				       map_block_first(piece.index) + piece.first,
+			dirty_file_add(&map->dirty_file, map_block_first(piece.index) + piece.first,
 				       end - piece.first, SEAL_ENTRY_ZERO);
 			dirty_set(map, dirty_get(map, piece.index), piece.first, end,
 				  SEAL_ENTRY_ZERO);

@@ -217,9 +217,9 @@ static bool feed(struct conn *conn)
 {
 	struct nbds_event event;
 	size_t used = 0;
-	enum nbds_progress progress =
-		nbds_feed(&conn->session, conn->recv_bytes + conn->recv_at,
-			  conn->recv_end - conn->recv_at, &used, &conn->out, &event);
+	enum nbds_progress progress = nbds_feed(&conn->session, conn->recv_bytes + conn->recv_at,
+						conn->recv_end - conn->recv_at, &used, &conn->out,
+						&event);
 
 	conn->recv_at += (uint32_t)used;
 	switch (progress) {

@@ -25,9 +25,9 @@ struct conn;
 struct worker;
 
 enum {
-	CONN_CHUNKS_MAX = 8,		/* chunks of one structured READ reply */
+	CONN_CHUNKS_MAX = 8, /* chunks of one structured READ reply */
 	CONN_IOVS_MAX = 2 * CONN_CHUNKS_MAX,
-	CONN_OUT_BYTES = 8 << 10,	/* handshake replies */
+	CONN_OUT_BYTES = 8 << 10, /* handshake replies */
 	CONN_PEER_BYTES = 64,
 };
 _Static_assert((int)CONN_OUT_BYTES >= (int)NBDS_OUT_BYTES_MIN, "the longest handshake reply fits");
@@ -37,54 +37,54 @@ _Static_assert((int)CONN_RECV_BYTES >= (int)NBDS_IN_BYTES_MAX, "an option fits i
 struct conn_slot {
 	struct request request;
 	struct conn *conn;
-	struct conn_slot *next;		/* in the free list or the send queue */
-	struct nbds_request wire;	/* as received */
-	uint64_t block_bytes;		/* of the arena, for the request's buffer */
-	int refused;			/* the gate's verdict: 0, or a negative errno */
+	struct conn_slot *next;	  /* in the free list or the send queue */
+	struct nbds_request wire; /* as received */
+	uint64_t block_bytes;	  /* of the arena, for the request's buffer */
+	int refused;		  /* the gate's verdict: 0, or a negative errno */
 	uint8_t headers[CONN_CHUNKS_MAX][NBDS_HEADER_BYTES_MAX];
 	struct iovec iovs[CONN_IOVS_MAX]; /* the reply */
 	unsigned int nr_iovs;
-	unsigned int next_iov;		/* not yet wholly sent */
+	unsigned int next_iov; /* not yet wholly sent */
 };
 
 struct conn {
 	struct worker *worker;
-	struct conn *next;		/* in the worker's free list or starved line */
-	struct conn *next_to_send;	/* in the worker's list of those */
+	struct conn *next;	   /* in the worker's free list or starved line */
+	struct conn *next_to_send; /* in the worker's list of those */
 	bool to_send;
-	int fd;				/* -1: free */
+	int fd; /* -1: free */
 	unsigned int id;
-	char peer[CONN_PEER_BYTES];	/* for log lines */
+	char peer[CONN_PEER_BYTES]; /* for log lines */
 	struct nbds_session session;
-	uint64_t deadline_ms;		/* of the handshake */
-	bool chosen;			/* an export is; else still shaking hands */
-	bool starved;			/* stands in the worker's line */
+	uint64_t deadline_ms; /* of the handshake */
+	bool chosen;	      /* an export is; else still shaking hands */
+	bool starved;	      /* stands in the worker's line */
 
 	/* Receiving. */
 	struct ring_op recv_op;
-	bool receiving;			/* @recv_op is in flight */
-	bool recv_over;			/* nothing more is read */
-	uint32_t recv_at;		/* unread bytes of @recv_bytes: [at, end) */
+	bool receiving;	  /* @recv_op is in flight */
+	bool recv_over;	  /* nothing more is read */
+	uint32_t recv_at; /* unread bytes of @recv_bytes: [at, end) */
 	uint32_t recv_end;
-	bool holding;			/* @held is a request without a slot */
+	bool holding; /* @held is a request without a slot */
 	struct nbds_request held;
-	struct conn_slot *filling;	/* WRITE whose payload is arriving */
-	uint32_t filled_bytes;		/* of it */
-	uint32_t swallow_bytes;		/* payload of a refused WRITE still to come */
+	struct conn_slot *filling; /* WRITE whose payload is arriving */
+	uint32_t filled_bytes;	   /* of it */
+	uint32_t swallow_bytes;	   /* payload of a refused WRITE still to come */
 
 	/* Sending. */
 	struct ring_op send_op;
-	bool sending;			/* @send_op is in flight */
-	bool send_over;			/* replies are dropped */
-	struct conn_slot *send_first;	/* queue of replies */
+	bool sending;		      /* @send_op is in flight */
+	bool send_over;		      /* replies are dropped */
+	struct conn_slot *send_first; /* queue of replies */
 	struct conn_slot *send_last;
 	struct msghdr message;
 	struct iovec gather[CONN_SEND_PARTS_MAX];
-	struct nbds_out out;		/* handshake */
+	struct nbds_out out; /* handshake */
 
-	unsigned int nr_requests;	/* slots held, from header to sent reply */
-	uint64_t block_bytes;		/* of the arena, in those slots */
-	uint64_t moved_ms;		/* when the socket last took or gave something */
+	unsigned int nr_requests; /* slots held, from header to sent reply */
+	uint64_t block_bytes;	  /* of the arena, in those slots */
+	uint64_t moved_ms;	  /* when the socket last took or gave something */
 	uint8_t recv_bytes[CONN_RECV_BYTES];
 	uint8_t out_bytes[CONN_OUT_BYTES];
 };

@@ -89,8 +89,9 @@ static void add_stretch(struct conn_slot *slot, unsigned int n, const struct str
 		return;
 	}
 	add_iov(slot, header, nbds_encode_data(header, slot->wire.cookie, last, offset, bytes));
-	add_iov(slot, request->data + sectors_to_bytes(stretch->first_sector -
-						       request->first_sector), bytes);
+	add_iov(slot,
+		request->data + sectors_to_bytes(stretch->first_sector - request->first_sector),
+		bytes);
 }
 
 static void reply_read(struct conn_slot *slot)
@@ -105,7 +106,8 @@ static void reply_read(struct conn_slot *slot)
 		return;
 	}
 	if (nr == 0 || slot->wire.flags & NBD_CMD_FLAG_DF) {
-		stretches[0] = (struct stretch){ request->first_sector, request->nr_sectors, false };
+		stretches[0] =
+			(struct stretch){ request->first_sector, request->nr_sectors, false };
 		nr = 1;
 	}
 	for (unsigned int i = 0; i < nr; i++)

@@ -87,7 +87,8 @@ int listen_unix(struct listener *listener, const char *path, struct problem *pro
 		problem_set(problem, "socket", path,
 			    "in use by another server, or not a socket; choose another path");
 	else if (r == -ENAMETOOLONG)
-		problem_set(problem, "socket", path, "longer than a socket path may be (103 bytes)");
+		problem_set(problem, "socket", path,
+			    "longer than a socket path may be (103 bytes)");
 	else
 		problem_set(problem, "socket", path, "cannot listen: %s", strerror(-r));
 	listen_close(listener);
@@ -148,7 +149,8 @@ int listen_tcp(struct listener *listener, const char *host_port, struct problem 
 
 	*listener = (struct listener){ .fd = -1, .is_tcp = true };
 	if (r < 0) {
-		problem_set(problem, "address", host_port, "is not HOST:PORT, with a port from 1 to 65535");
+		problem_set(problem, "address", host_port,
+			    "is not HOST:PORT, with a port from 1 to 65535");
 		return r;
 	}
 	r = getaddrinfo(host[0] ? host : NULL, port, &hints, &found);

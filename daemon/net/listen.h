@@ -17,8 +17,8 @@
 struct listener {
 	int fd;
 	bool is_tcp;
-	const char *unix_path;		/* to remove at stop, or NULL; the caller's */
-	dev_t device;			/* the socket file we made, and no other */
+	const char *unix_path; /* to remove at stop, or NULL; the caller's */
+	dev_t device;	       /* the socket file we made, and no other */
 	ino_t inode;
 	char inherited_name[LISTENER_NAME_BYTES_MAX + 1]; /* FileDescriptorName=, or "" */
 };

@@ -56,8 +56,8 @@ void cipher_done(struct lane *lane)
 
 typedef void (*xts_fn)(struct xts *xts, uint64_t first_sector, uint32_t nr_sectors, uint8_t *data);
 
-static void over_tibs(struct lane *lane, uint8_t entry, uint64_t first_sector,
-		      uint64_t nr_sectors, uint8_t *data, xts_fn crypt)
+static void over_tibs(struct lane *lane, uint8_t entry, uint64_t first_sector, uint64_t nr_sectors,
+		      uint8_t *data, xts_fn crypt)
 {
 	if (lane->disk->map.config.planes[entry].kind != SEAL_PLANE_SEALED)
 		return;

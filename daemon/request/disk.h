@@ -11,7 +11,7 @@
 struct disk {
 	struct map map;
 	uint64_t nr_sectors;
-	uint32_t nr_tib;		/* TiBs begun: XTS keys per sealed plane */
+	uint32_t nr_tib; /* TiBs begun: XTS keys per sealed plane */
 	/*
 	 * A base that is its file: sector n is at byte 512 n of @base_fd, up to
 	 * @base_data_bytes. -1: no base, or one in pieces: then @base_locate tells

@@ -90,8 +90,8 @@ static bool continues(const struct req_part *part, const struct map_run *run,
 static bool add_part(struct request *request, const struct map_run *run,
 		     const struct base_place *place)
 {
-	struct req_part *last =
-		request->nr_parts > 0 ? &request->parts[request->nr_parts - 1] : NULL;
+	struct req_part *last = request->nr_parts > 0 ? &request->parts[request->nr_parts - 1]
+						      : NULL;
 
 	if (last && continues(last, run, place)) {
 		last->run.nr_sectors += run->nr_sectors;

@@ -23,7 +23,7 @@ struct req_part {
 	struct ring_op op;
 	struct request *request;
 	struct map_run run;
-	struct base_place place;	/* a plane's sectors have one, too */
+	struct base_place place; /* a plane's sectors have one, too */
 };
 
 /* What BLOCK_STATUS is asked about; also the order of the contexts' chunks. */
@@ -33,32 +33,32 @@ struct request {
 	/* Filled in by the owner, then read only. */
 	struct lane *lane;
 	enum req_op op;
-	uint64_t first_sector;		/* the gate has seen to it that the range is */
-	uint64_t nr_sectors;		/* on the disk; 0: nothing is done */
+	uint64_t first_sector; /* the gate has seen to it that the range is */
+	uint64_t nr_sectors;   /* on the disk; 0: nothing is done */
 	bool fua;
-	bool no_hole;			/* WRITE_ZEROES: write them, keep the space */
-	bool one_extent;		/* BLOCK_STATUS: NBD_CMD_FLAG_REQ_ONE */
-	bool wanted[REQ_CONTEXTS];	/* BLOCK_STATUS */
-	uint8_t *data;			/* the lent buffer */
+	bool no_hole;		   /* WRITE_ZEROES: write them, keep the space */
+	bool one_extent;	   /* BLOCK_STATUS: NBD_CMD_FLAG_REQ_ONE */
+	bool wanted[REQ_CONTEXTS]; /* BLOCK_STATUS */
+	uint8_t *data;		   /* the lent buffer */
 	void (*done)(struct request *request);
 
 	/* The result, for @done. */
-	int error;			/* 0 or a negative errno; the first one */
+	int error; /* 0 or a negative errno; the first one */
 	/* BLOCK_STATUS: struct nbd_extent in @data from here on, ready for the wire. */
 	struct nbd_extent *extents[REQ_CONTEXTS];
 	uint32_t nr_extents[REQ_CONTEXTS];
 
 	/* The request's own. */
-	unsigned int step;		/* index into its road */
-	bool entered;			/* is in an epoch */
-	unsigned int parity;		/* of that epoch */
-	bool first_write;		/* map_write_begin() done, map_write_end() due */
-	uint8_t entry;			/* WRITE: the plane written to */
-	uint64_t at_sector;		/* the part of the range under way ... */
-	uint64_t at_sectors;		/* ... and its length */
-	unsigned int context;		/* BLOCK_STATUS: being walked */
+	unsigned int step;    /* index into its road */
+	bool entered;	      /* is in an epoch */
+	unsigned int parity;  /* of that epoch */
+	bool first_write;     /* map_write_begin() done, map_write_end() due */
+	uint8_t entry;	      /* WRITE: the plane written to */
+	uint64_t at_sector;   /* the part of the range under way ... */
+	uint64_t at_sectors;  /* ... and its length */
+	unsigned int context; /* BLOCK_STATUS: being walked */
 	unsigned int nr_parts;
-	unsigned int nr_pending;	/* ring operations not yet done, plus one while submitting */
+	unsigned int nr_pending; /* ring operations not yet done, plus one while submitting */
 	struct waiter waiter;
 	struct req_part parts[REQ_RUNS_MAX];
 };
@@ -70,9 +70,9 @@ void req_start(struct request *request);
 
 /* For the roads' steps: see roads.c. */
 enum req_step_result {
-	STEP_NEXT,	/* done: go on; with an error, only to the steps that clean up */
-	STEP_WAIT,	/* req_continue() or req_again() will be called */
-	STEP_REPEAT,	/* the range is served in rounds: back to where the round begins */
+	STEP_NEXT,   /* done: go on; with an error, only to the steps that clean up */
+	STEP_WAIT,   /* req_continue() or req_again() will be called */
+	STEP_REPEAT, /* the range is served in rounds: back to where the round begins */
 };
 
 /* What was waited for is there: the step is done / is to be tried again. */

@@ -29,10 +29,11 @@ struct road_step {
 };
 
 struct road {
-	unsigned int repeat_at;		/* where STEP_REPEAT goes */
+	unsigned int repeat_at;			/* where STEP_REPEAT goes */
 	struct road_step steps[ROAD_STEPS_MAX]; /* the unused tail is NULL */
 };
 
+/* clang-format off */
 static const struct road roads[ROADS] = {
 	[REQ_READ] = { 1, { { step_enter, false }, { step_map, false }, { step_load, false },
 			    { step_decrypt, false }, { step_next_round, false },
@@ -51,6 +52,7 @@ static const struct road roads[ROADS] = {
 			     { step_settle, true }, { step_next_round, false },
 			     { step_durable_if_fua, false } } },
 };
+/* clang-format on */
 
 static const struct road *road_of(const struct request *request)
 {

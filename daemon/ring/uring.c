@@ -53,10 +53,10 @@ struct slot {
 struct uring {
 	struct ring ring;
 	struct io_uring kernel;
-	bool enabled;		     /* by the thread that waits */
-	struct ring_queue line;	     /* for a free slot */
+	bool enabled;		    /* by the thread that waits */
+	struct ring_queue line;	    /* for a free slot */
 	struct ring_queue finished; /* over without the kernel's ring, @done not yet called */
-	unsigned int nr_cancels;     /* slots with CANCEL_WANTED */
+	unsigned int nr_cancels;    /* slots with CANCEL_WANTED */
 	uint16_t first_free;
 	unsigned int nr_slots;
 	struct slot slots[];

@@ -78,9 +78,11 @@ int vhd_footer_parse(const uint8_t bytes[VHD_FOOTER_BYTES], struct vhd_info *ret
 		return vhd_refuse(ret_problem, VHD_NO_COOKIE, 0, 0);
 	computed = vhd_footer_checksum(&footer);
 	if (be32_get(footer.checksum) != computed)
-		return vhd_refuse(ret_problem, VHD_BAD_CHECKSUM, be32_get(footer.checksum), computed);
+		return vhd_refuse(ret_problem, VHD_BAD_CHECKSUM, be32_get(footer.checksum),
+				  computed);
 	if (be32_get(footer.version) != VHD_VERSION)
-		return vhd_refuse(ret_problem, VHD_BAD_VERSION, be32_get(footer.version), VHD_VERSION);
+		return vhd_refuse(ret_problem, VHD_BAD_VERSION, be32_get(footer.version),
+				  VHD_VERSION);
 	if (be32_get(footer.disk_type) < VHD_FIXED || be32_get(footer.disk_type) > VHD_DIFFERENCING)
 		return vhd_refuse(ret_problem, VHD_BAD_TYPE, be32_get(footer.disk_type), 0);
 

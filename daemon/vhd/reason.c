@@ -35,8 +35,8 @@ static const struct vhd_reason_words words[VHD_REASONS] = {
 	[VHD_BLOCK_SIZE_BAD] = { "block size is not a power of two of 512 or more", "bytes:", NULL,
 				 false },
 
-	[VHD_BAT_TOO_SHORT] = { "block allocation table is too short for the disk", "entries:",
-				"blocks:", false },
+	[VHD_BAT_TOO_SHORT] = { "block allocation table is too short for the disk",
+				"entries:", "blocks:", false },
 	[VHD_BAT_TOO_LONG] = { "disk has more blocks than the limit", "blocks:", "at most", false },
 	[VHD_BAT_OUTSIDE] = { "block allocation table reaches past the end of the file", "offset",
 			      "entries:", false },

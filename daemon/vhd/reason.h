@@ -30,12 +30,12 @@ enum vhd_reason {
 	VHD_BLOCK_SIZE_BAD,	 /* bytes */
 
 	/* The BAT. */
-	VHD_BAT_TOO_SHORT, /* entries; blocks of the disk */
-	VHD_BAT_TOO_LONG,  /* blocks of the disk; the limit */
-	VHD_BAT_OUTSIDE,   /* offset; entries */
-	VHD_BAT_ON_HEADER, /* offset */
-	VHD_BLOCK_ON_HEADER,   /* block; its sector in the file */
-	VHD_BLOCK_ON_BAT,      /* as above, and below */
+	VHD_BAT_TOO_SHORT,   /* entries; blocks of the disk */
+	VHD_BAT_TOO_LONG,    /* blocks of the disk; the limit */
+	VHD_BAT_OUTSIDE,     /* offset; entries */
+	VHD_BAT_ON_HEADER,   /* offset */
+	VHD_BLOCK_ON_HEADER, /* block; its sector in the file */
+	VHD_BLOCK_ON_BAT,    /* as above, and below */
 	VHD_BLOCK_ON_FOOTER,
 	VHD_BLOCK_BEYOND_FILE,
 	VHD_BLOCKS_OVERLAP, /* block; block */

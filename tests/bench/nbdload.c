@@ -238,8 +238,7 @@ int main(int argc, char **argv)
 		turn();
 	elapsed = now_s() - start;
 	printf("seconds %.3f requests %llu mb_s %.1f kiops %.2f\n", elapsed,
-	       (unsigned long long)nr_done,
-	       (double)(nr_done * load.block_bytes) / elapsed / 1e6,
+	       (unsigned long long)nr_done, (double)(nr_done * load.block_bytes) / elapsed / 1e6,
 	       (double)nr_done / elapsed / 1e3);
 	return 0;
 }

@@ -21,7 +21,7 @@ struct wanted {
 	uint32_t block_bytes;
 	uint64_t seed;
 	uint64_t align_sectors; /* of runs and their lengths */
-	bool absolute; /* only an absolute locator */
+	bool absolute;		/* only an absolute locator */
 };
 
 static const char usage[] =

@@ -170,7 +170,8 @@ static void set_up_with_base(struct fixture *fixture)
 	cr_assert_eq(pwrite(fd, data, sizeof(data), BASE_DATA_FIRST * SECTOR_BYTES),
 		     (ssize_t)sizeof(data));
 	cr_assert_eq(ftruncate(fd, BASE_SECTORS * SECTOR_BYTES), 0);
-	cr_assert_eq(base_open(&base, fd, "base", BASE_RAW, &base_opener_direct, &problem), 0, "%s", problem.text);
+	cr_assert_eq(base_open(&base, fd, "base", BASE_RAW, &base_opener_direct, &problem), 0, "%s",
+		     problem.text);
 	cr_assert_eq(base_identity_take(&base, "base", "image", true, identity, &problem), 0, "%s",
 		     problem.text);
 	fixture_create(fixture, identity);

@@ -219,7 +219,8 @@ static int fake_extent(const struct store *store, uint64_t offset_bytes, uint64_
 	uint64_t end = hole ? hole_end : offset_bytes < hole_start ? hole_start : store->bytes;
 
 	cr_assert_gt(limit_bytes, 0);
-	cr_assert_leq(offset_bytes + limit_bytes, base.layers[0]->data_bytes, "asked for the disk's bytes");
+	cr_assert_leq(offset_bytes + limit_bytes, base.layers[0]->data_bytes,
+		      "asked for the disk's bytes");
 	*ret_hole = hole;
 	*ret_bytes = min_u64(end - offset_bytes, limit_bytes);
 	return 0;

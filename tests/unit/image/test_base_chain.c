@@ -29,7 +29,8 @@ static void expect_refused(const char *name, int rc, const char *file, const cha
 
 	snprintf(text, sizeof(text), "base %s/%s%s", folder, file, why);
 	cr_expect_eq(try_open(name), rc);
-	cr_expect_eq(strncmp(problem.text, text, strlen(text)), 0, "%s, not %s", problem.text, text);
+	cr_expect_eq(strncmp(problem.text, text, strlen(text)), 0, "%s, not %s", problem.text,
+		     text);
 	cr_expect_not(base_is_open(&base));
 }
 
@@ -356,7 +357,8 @@ Test(base_chain, refuses_a_circle)
 	first.parent_modified_s = second.created_s;
 	make("a.vhd", &first, 1, 1, '2');
 	make("b.vhd", &second, 1, 1, '3');
-	expect_refused("a.vhd", -EINVAL, "a.vhd", ": is its own parent: the chain goes in a circle");
+	expect_refused("a.vhd", -EINVAL, "a.vhd",
+		       ": is its own parent: the chain goes in a circle");
 	self.parent_uuid[0] = 2;
 	self.parent_modified_s = self.created_s;
 	make("self.vhd", &self, 1, 1, 's');
@@ -426,13 +428,15 @@ Test(base_chain, reads_a_bitmap_once_and_forgets_a_failure)
 	cr_assert_eq(truncate(path_of("2.vhd"), st.st_size), 0);
 	fd = open(path_of("2.vhd"), O_WRONLY | O_CLOEXEC);
 	cr_assert_eq(pwrite(fd, "\x20", 1,
-			    (off_t)sectors_to_bytes(be32_get(base.layers[0]->bat[0]))), 1);
+			    (off_t)sectors_to_bytes(be32_get(base.layers[0]->bat[0]))),
+		     1);
 	cr_assert_eq(base_locate(&base, 2, 4, &place), 0);
 	cr_expect_eq(place.fd, base.layers[0]->store.fd, "sector 2 by the bitmap of now");
 
 	/* From here on the bitmap is the one that was read. */
 	cr_assert_eq(pwrite(fd, "\x80", 1,
-			    (off_t)sectors_to_bytes(be32_get(base.layers[0]->bat[0]))), 1);
+			    (off_t)sectors_to_bytes(be32_get(base.layers[0]->bat[0]))),
+		     1);
 	close(fd);
 	cr_assert_eq(base_locate(&base, 0, 1, &place), 0);
 	cr_expect_eq(place.fd, base.layers[1]->store.fd);

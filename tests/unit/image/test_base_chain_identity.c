@@ -31,14 +31,16 @@ static void open_top(void)
 	int fd = open(path_of("3.vhd"), O_RDONLY | O_CLOEXEC);
 
 	cr_assert_eq(base_open(&base, fd, path_of("3.vhd"), BASE_VHD, &base_opener_direct,
-			       &problem), 0, "%s", problem.text);
+			       &problem),
+		     0, "%s", problem.text);
 }
 
 static void take(void)
 {
 	open_top();
 	cr_assert_eq(base_identity_take(&base, path_of("3.vhd"), path_of("x.seal"), false,
-					&identity, &problem), 0, "%s", problem.text);
+					&identity, &problem),
+		     0, "%s", problem.text);
 	base_close(&base);
 }
 

@@ -53,7 +53,8 @@ static struct base open_base(const char *path, enum base_format format)
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 
 	cr_assert_geq(fd, 0);
-	cr_assert_eq(base_open(&base, fd, path, format, &base_opener_direct, &problem), 0, "%s", problem.text);
+	cr_assert_eq(base_open(&base, fd, path, format, &base_opener_direct, &problem), 0, "%s",
+		     problem.text);
 	return base;
 }
 

@@ -113,8 +113,8 @@ Test(vhd_dynamic, header_must_lie_between_footer_copy_and_footer)
 		uint64_t offset;
 		bool fine;
 	} rows[] = {
-		{ 512, true },	 { 0, false },	    { 511, false },
-		{ 4096, true },	 { 10240, true },   { 10241, false },
+		{ 512, true },	  { 0, false },		 { 511, false },
+		{ 4096, true },	  { 10240, true },	 { 10241, false },
 		{ 11264, false }, { UINT64_MAX, false }, { UINT64_MAX - 1023, false },
 	};
 
