@@ -9,6 +9,7 @@
  * register, so a register follows the one before by multiplication with x^4.
  * Sectors go in batches, whose first tweaks are encrypted together.
  */
+#include <cpuid.h>
 #include <errno.h>
 #include <immintrin.h>
 #include <stdlib.h>
@@ -214,11 +215,19 @@ VAES_INLINE void over_sectors(const struct schedule *s, uint64_t first_sector, u
 
 /* ---- the interface ---- */
 
+/* Not every compiler knows this feature by name. */
+static bool has_vaes(void)
+{
+	unsigned int a, b, c = 0, d;
+
+	return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (c & bit_VAES);
+}
+
 static bool vaes512_supported(void)
 {
 	return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
 	       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-	       __builtin_cpu_supports("vaes");
+	       has_vaes();
 }
 
 static int vaes512_init(struct xts *xts, const struct xts_key *key)

@@ -273,13 +273,27 @@ static void layer_closep(struct layer **layer)
 	*layer = layer_close(*layer);
 }
 
+static struct layer *layer_new(const char *path)
+{
+	struct layer *layer = calloc(1, sizeof(*layer));
+
+	if (!layer)
+		return NULL;
+	layer->path = strdup(path);
+	if (!layer->path) {
+		free(layer);
+		return NULL;
+	}
+	return layer;
+}
+
 int layer_open(int fd, const char *path, enum base_format wanted, const struct layer *child,
 	       struct layer **ret_layer, struct problem *ret_problem)
 {
-	CLEANUP(layer_closep) struct layer *layer = calloc(1, sizeof(*layer));
+	CLEANUP(layer_closep) struct layer *layer = layer_new(path);
 	int r;
 
-	if (!layer || !(layer->path = strdup(path))) {
+	if (!layer) {
 		close(fd);
 		problem_set(ret_problem, "base", path, "no memory");
 		return -ENOMEM;

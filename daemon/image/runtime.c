@@ -55,6 +55,7 @@ static int map_file(int fd, void **ret_memory)
 	close(fd);
 	if (r == 0)
 		*ret_memory = memory;
+	/* cppcheck-suppress memleak ; it is the caller's, or was never mapped */
 	return r;
 }
 

@@ -118,7 +118,7 @@ enum req_step_result step_map(struct request *request)
 
 	request->nr_parts = 0;
 	while (at < end) {
-		struct base_place place;
+		struct base_place place = { 0 };
 		struct map_run run;
 		int r = map_find(map, at, end - at, &run);
 

@@ -52,7 +52,7 @@ static size_t without_nuls(const uint8_t *bytes, size_t nr_bytes)
 int vhd_locator_path(const uint8_t *bytes, size_t nr_bytes, char ret_path[PATH_BYTES_MAX])
 {
 	struct cursor c = cursor_of(bytes, without_nuls(bytes, nr_bytes & ~(size_t)1));
-	char path[PATH_BYTES_MAX];
+	char path[PATH_BYTES_MAX] = { 0 };
 	const char *begin = path;
 	size_t used = 0;
 
