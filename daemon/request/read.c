@@ -29,18 +29,6 @@ enum req_step_result step_leave(struct request *request)
 	return STEP_NEXT;
 }
 
-static void loaded(struct waiter *waiter)
-{
-	struct request *request = CONTAINER_OF(waiter, struct request, waiter);
-
-	if (waiter->result < 0) {
-		req_failed(request, waiter->result);
-		req_continue(request);
-		return;
-	}
-	req_again(request);
-}
-
 /*
  * Where the run's bytes are, and how many of them exist there: the rest reads
  * as zeros. @run is cut where the base's place ends. Returns 0 or a negative errno.
@@ -123,7 +111,7 @@ enum req_step_result step_map(struct request *request)
 		int r = map_find(map, at, end - at, &run);
 
 		if (r == -EAGAIN) {
-			request->waiter.wake = loaded;
+			request->waiter.wake = req_woken;
 			if (map_load_wait(&request->lane->disk->map, request->lane, at,
 					  &request->waiter) == 1)
 				return STEP_WAIT;

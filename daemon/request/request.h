@@ -71,13 +71,18 @@ void req_start(struct request *request);
 /* For the roads' steps: see roads.c. */
 enum req_step_result {
 	STEP_NEXT,   /* done: go on; with an error, only to the steps that clean up */
-	STEP_WAIT,   /* req_continue() or req_again() will be called */
+	STEP_WAIT,   /* req_continue() or req_woken() will be called */
 	STEP_REPEAT, /* the range is served in rounds: back to where the round begins */
 };
 
-/* What was waited for is there: the step is done / is to be tried again. */
+/* What was waited for is there: the step is done. */
 void req_continue(struct request *request);
-void req_again(struct request *request);
+
+/*
+ * For request->waiter.wake: what was waited for is there, and the step is tried
+ * again; or it failed, and so does the request.
+ */
+void req_woken(struct waiter *waiter);
 
 /* The step cannot do its work: note the first error. Returns STEP_NEXT. */
 enum req_step_result req_failed(struct request *request, int error);

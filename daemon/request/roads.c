@@ -94,8 +94,14 @@ void req_continue(struct request *request)
 	run(request);
 }
 
-void req_again(struct request *request)
+void req_woken(struct waiter *waiter)
 {
+	struct request *request = CONTAINER_OF(waiter, struct request, waiter);
+
+	if (waiter->result < 0) {
+		req_failed(request, waiter->result);
+		request->step++;
+	}
 	run(request);
 }
 

@@ -73,18 +73,6 @@ static int find(const struct request *request, struct map_run *ret_run, bool *re
 	return r;
 }
 
-static void block_loaded(struct waiter *waiter)
-{
-	struct request *request = CONTAINER_OF(waiter, struct request, waiter);
-
-	if (waiter->result < 0) {
-		req_failed(request, waiter->result);
-		req_continue(request);
-		return;
-	}
-	req_again(request);
-}
-
 /* One context, from @at_sector on. Returns 0 at the end, 1 to wait, or an error. */
 static int walk(struct request *request)
 {
@@ -96,7 +84,7 @@ static int walk(struct request *request)
 		int r = find(request, &run, &hole);
 
 		if (r == -EAGAIN) {
-			request->waiter.wake = block_loaded;
+			request->waiter.wake = req_woken;
 			if (map_load_wait(map, request->lane, request->at_sector,
 					  &request->waiter) == 1)
 				return 1;

@@ -30,18 +30,6 @@ enum req_step_result step_fill(struct request *request)
 	return STEP_NEXT;
 }
 
-static void admitted(struct waiter *waiter)
-{
-	struct request *request = CONTAINER_OF(waiter, struct request, waiter);
-
-	if (waiter->result < 0) {
-		req_failed(request, waiter->result);
-		req_continue(request);
-		return;
-	}
-	req_again(request);
-}
-
 /*
  * Steady state: every sector already lies in the current plane. Nothing but
  * the data changes, so nothing is locked.
@@ -70,7 +58,7 @@ enum req_step_result step_admit(struct request *request)
 
 	if (admit_overwrite(request))
 		return STEP_NEXT;
-	request->waiter.wake = admitted;
+	request->waiter.wake = req_woken;
 	r = map_write_begin(&request->lane->disk->map, request->lane, request->at_sector,
 			    request->at_sectors, &request->waiter, &request->entry,
 			    &request->parity);
@@ -152,7 +140,7 @@ enum req_step_result step_zero(struct request *request)
 		uint64_t done_sectors = 0;
 		int r;
 
-		request->waiter.wake = admitted;
+		request->waiter.wake = req_woken;
 		r = map_zero(&lane->disk->map, lane, request->at_sector, end - request->at_sector,
 			     &request->waiter, &done_sectors);
 		request->at_sector += done_sectors;
