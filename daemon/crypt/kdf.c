@@ -55,7 +55,8 @@ static bool scrypt_allowed(unsigned int log_n, unsigned int r, unsigned int p)
 		return false;
 	if (r < 1 || r > SCRYPT_R_MAX || p < 1 || p > SCRYPT_P_MAX || log_n >= 16 * r)
 		return false;
-	return (uint64_t)128 * r << log_n <= SCRYPT_BYTES_MAX;
+	return (uint64_t)128 * r << log_n <= SCRYPT_BYTES_MAX &&
+	       (uint64_t)r * p << log_n <= SCRYPT_WORK_MAX;
 }
 
 int kdf_scrypt(const uint8_t *secret, size_t secret_bytes, const uint8_t *salt, size_t salt_bytes,

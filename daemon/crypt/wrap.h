@@ -31,7 +31,7 @@ int MUST_CHECK kdf_hkdf_sha512(const uint8_t *secret, size_t secret_bytes, const
 /*
  * scrypt (RFC 7914). Slow and large by design: 128 * r * 2^log_n bytes.
  * Returns 0, -EINVAL for parameters outside limits.h (also when the memory
- * exceeds SCRYPT_BYTES_MAX), -ENOMEM, or -EIO.
+ * exceeds SCRYPT_BYTES_MAX, or the work SCRYPT_WORK_MAX), -ENOMEM, or -EIO.
  */
 int MUST_CHECK kdf_scrypt(const uint8_t *secret, size_t secret_bytes, const uint8_t *salt,
 			  size_t salt_bytes, unsigned int log_n, unsigned int r, unsigned int p,

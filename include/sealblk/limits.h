@@ -89,7 +89,8 @@ enum {
 	SCRYPT_R_MAX = 32,
 	SCRYPT_P_MAX = 16,
 };
-#define SCRYPT_BYTES_MAX GIB /* an image may not ask for more memory than this */
+#define SCRYPT_BYTES_MAX GIB		     /* an image may not ask for more memory than this */
+#define SCRYPT_WORK_MAX	 ((uint64_t)1 << 24) /* N * r * p: 16 times the default, some seconds */
 
 _Static_assert(CONN_REQUESTS_MAX <= WORKER_REQUESTS_MAX, "one client fits");
 _Static_assert(CONN_BYTES_MAX >= REQ_BYTES_MAX, "each client may send the largest request");
