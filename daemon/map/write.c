@@ -39,23 +39,29 @@ static int wait_for_room(struct map *map, struct lane *lane, struct waiter *wait
 }
 
 /*
- * Must the first write wait: for punches, which it could run into; or for the
- * first write of the same sectors? Were both in flight, the later of their ends
- * could bring back what a TRIM between them had taken away.
+ * Is a first write of any of these sectors in flight? Then another first write
+ * and a TRIM of them wait for its end. That end makes the map name the place,
+ * whoever wrote there last: it could bring back an overwrite that the TRIM, sent
+ * after it, had taken away.
  */
-static bool must_wait(struct map *map, const struct dirty_block *dirty, struct piece piece,
-		      struct lane *lane, struct waiter *waiter)
+static bool wait_for_writers(struct map *map, struct lane *lane, const struct dirty_block *dirty,
+			     struct piece piece, struct waiter *waiter)
 {
-	struct waiter_line *line = NULL;
-
-	if (dirty->punching)
-		line = &map->punch_waiters;
-	else if (bitset_next(dirty->writing, piece.first, piece.end) < piece.end)
-		line = &map->write_waiters;
-	if (!line)
+	if (bitset_next(dirty->writing, piece.first, piece.end) >= piece.end)
 		return false;
 	waiter->lane = lane;
-	waiter_line_add(line, waiter);
+	waiter_line_add(&map->write_waiters, waiter);
+	return true;
+}
+
+/* Punches in flight could run into a first write. */
+static bool wait_for_punches(struct map *map, struct lane *lane, const struct dirty_block *dirty,
+			     struct waiter *waiter)
+{
+	if (!dirty->punching)
+		return false;
+	waiter->lane = lane;
+	waiter_line_add(&map->punch_waiters, waiter);
 	return true;
 }
 
@@ -72,7 +78,8 @@ static int prepare_blocks(struct map *map, struct lane *lane, uint64_t first_sec
 		if (r != 0)
 			return r;
 		dirty = dirty_find(map, piece.index);
-		if (dirty && must_wait(map, dirty, piece, lane, waiter))
+		if (dirty && (wait_for_punches(map, lane, dirty, waiter) ||
+			      wait_for_writers(map, lane, dirty, piece, waiter)))
 			return 1;
 		nr_new += !dirty;
 		at = map_block_first(piece.index) + piece.end;
@@ -198,6 +205,11 @@ static int zero_run(struct map *map, struct piece piece, uint32_t *ret_end, bool
 static int zero_piece(struct map *map, struct lane *lane, struct piece piece, struct waiter *waiter,
 		      uint32_t *ret_end)
 {
+	const struct dirty_block *dirty = dirty_find(map, piece.index);
+
+	*ret_end = piece.first;
+	if (dirty && wait_for_writers(map, lane, dirty, piece, waiter))
+		return 1;
 	while (piece.first < piece.end) {
 		uint32_t end;
 		bool change;

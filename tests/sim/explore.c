@@ -307,7 +307,8 @@ void explore_oracle(enum script_start start, struct oracle *ret_oracle)
 	static const uint8_t fresh[ORACLE_SECTORS] = { CONTENT_BASE, CONTENT_BASE };
 	static const uint8_t written[ORACLE_SECTORS] = { START_CONTENT, START_CONTENT };
 
-	oracle_init(ret_oracle, start == START_FRESH ? fresh : written, start != START_PLAIN);
+	oracle_init(ret_oracle, start == START_FRESH ? fresh : written,
+		    start == START_FRESH || start == START_SEALED);
 }
 
 /* Run @text on @world and close it. */
@@ -341,6 +342,8 @@ void explore_init(struct explorer *x)
 		prepare(starts[START_SEALED], "Wb L");
 		starts[START_PLAIN] = world_clone(starts[START_SEALED], 0);
 		prepare(starts[START_PLAIN], "- L");
+		starts[START_HALF] = world_clone(starts[START_PLAIN], 0);
+		prepare(starts[START_HALF], "W0 L");
 	}
 }
 

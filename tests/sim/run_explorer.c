@@ -6,7 +6,7 @@
  *	sim-explorer [-v] [-t] [START SCRIPT [ORDER]]
  *
  * -v: a line for each family of scripts. -t: every step of every machine. With a
- * START (fresh, sealed, plain) only that SCRIPT (script.h) is explored, in the
+ * START and a SCRIPT (script.h) only that is explored, in the
  * order of enum script_order. SEALBLK_LONG=1: longer scripts, more orders.
  */
 #include <inttypes.h>
@@ -38,6 +38,8 @@ static const struct suite suites[] = {
 	/* Few, and they see a lot. */
 	{ "two sectors, off, together", "W0 W1 T0 L", START_PLAIN, 0, true, 3, 2, 4, 4 },
 	{ "same sector, many orders", "W0 T0", START_PLAIN, 0, true, 3, 16, 4, 50 },
+
+	{ "half written, many orders", "W0 Wb T0", START_HALF, 0, true, 3, 16, 4, 50 },
 
 	/* One operation after the other. */
 	{ "one sector", ONE " Y0 - + c K P", START_FRESH, 0, false, 3, 1, 4, 1 },
@@ -129,7 +131,7 @@ static void run_suites(struct explorer *x, const struct options *options)
 
 static int run_one(struct explorer *x, char **argument)
 {
-	static const char *const starts[STARTS] = { "fresh", "sealed", "plain" };
+	static const char *const starts[STARTS] = { "fresh", "sealed", "plain", "half" };
 
 	for (unsigned int start = 0; start < STARTS; start++) {
 		struct script script;
@@ -142,7 +144,7 @@ static int run_one(struct explorer *x, char **argument)
 		explore_script(x, &script);
 		return EXIT_SUCCESS;
 	}
-	fprintf(stderr, "usage: sim-explorer [-v] [-t] [fresh|sealed|plain SCRIPT [ORDER]]\n");
+	fprintf(stderr, "usage: sim-explorer [-v] [-t] [fresh|sealed|plain|half SCRIPT [ORDER]]\n");
 	return EXIT_FAILURE;
 }
 

@@ -11,6 +11,7 @@ static const char *const start_names[STARTS] = {
 	[START_FRESH] = "fresh",
 	[START_SEALED] = "sealed",
 	[START_PLAIN] = "plain",
+	[START_HALF] = "half",
 };
 
 static bool op_has_sectors(char op)
@@ -75,7 +76,7 @@ void script_text(const struct script *script, char ret_text[SCRIPT_TEXT_BYTES])
 /* Off when on, on when off, one at a time. */
 static bool switches_make_sense(const struct script *script)
 {
-	bool enabled = script->start != START_PLAIN;
+	bool enabled = script->start == START_FRESH || script->start == START_SEALED;
 	bool under_way = false;
 
 	for (unsigned int i = 0; i < script->nr; i++) {

@@ -33,6 +33,7 @@ enum script_start {
 	START_FRESH,  /* nothing written: both sectors are the base's */
 	START_SEALED, /* both written, flushed, closed */
 	START_PLAIN,  /* then encryption switched off */
+	START_HALF,   /* then the first one written again: it alone is in the current plane */
 	STARTS,
 };
 
