@@ -21,6 +21,7 @@ enum {
 	OPT_WORKERS,
 	OPT_IO_ENGINE,
 	OPT_XTS,
+	OPT_READ_ONLY,
 	OPT_REQUIRE_ENCRYPTION,
 	OPT_ACCEPT_LOSS,
 	OPT_VERBOSE,
@@ -37,6 +38,7 @@ static const struct option long_options[] = {
 	{ "workers", required_argument, NULL, OPT_WORKERS },
 	{ "io-engine", required_argument, NULL, OPT_IO_ENGINE },
 	{ "xts", required_argument, NULL, OPT_XTS },
+	{ "read-only", no_argument, NULL, OPT_READ_ONLY },
 	{ "require-encryption", no_argument, NULL, OPT_REQUIRE_ENCRYPTION },
 	{ "accept-loss", no_argument, NULL, OPT_ACCEPT_LOSS },
 	{ "verbose", no_argument, NULL, OPT_VERBOSE },
@@ -55,6 +57,8 @@ static const char help_text[] =
 	"\n"
 	"What to serve:\n"
 	"  --export NAME=IMAGE      serve IMAGE as the export NAME; may be repeated\n"
+	"  --read-only              no client may write, and the image files are not written\n"
+	"                           either; each must have been closed cleanly\n"
 	"  --require-encryption     refuse an image whose encryption is off\n"
 	"  --accept-loss            serve an image although acknowledged writes may be lost\n"
 	"                           (its daemon died and its dirty file is gone)\n"
@@ -173,6 +177,9 @@ static int take_option(struct options *options, int opt, const char *argument)
 	case OPT_XTS:
 		options->xts = argument;
 		return -1;
+	case OPT_READ_ONLY:
+		options->read_only = true;
+		return -1;
 	case OPT_REQUIRE_ENCRYPTION:
 		options->require_encryption = true;
 		return -1;
@@ -203,6 +210,8 @@ static int check_whole(const struct options *options)
 		return usage("too many sockets");
 	if (options->nr_keys == 0)
 		return usage("no key: give --key-file or --passphrase-file");
+	if (options->read_only && options->accept_loss)
+		return usage("--accept-loss recovers an image, --read-only never writes to one");
 	return -1;
 }
 

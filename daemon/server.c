@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -70,22 +71,43 @@ static int read_secrets(struct server *server, struct secrets *secrets)
 
 /* ---- images ---- */
 
+/* Waiting for its lock would be waiting for ourselves. */
+static bool is_loaded(const struct server *server, int fd)
+{
+	struct stat new, loaded;
+
+	for (unsigned int i = 0; i < server->nr_exports; i++)
+		if (fstat(fd, &new) == 0 && fstat(server->images[i]->store.fd, &loaded) == 0 &&
+		    new.st_ino == loaded.st_ino && new.st_dev == loaded.st_dev)
+			return true;
+	return false;
+}
+
 static int load_image(struct server *server, const char *path, struct image **ret_image,
 		      struct problem *problem)
 {
+	bool read_only = server->options->read_only;
 	struct store store;
 	int fd = -1;
-	int r = helper_open(&server->helper, path, O_RDWR | O_CLOEXEC, &fd);
+	int r = helper_open(&server->helper, path, (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC,
+			    &fd);
 
+	if (r == 0 && is_loaded(server, fd)) {
+		close(fd);
+		problem_set(problem, "image", path, "given twice: it is an export already");
+		return -EEXIST;
+	}
 	if (r == 0)
-		r = store_file_init(&store, fd, STORE_LOCK_EXCLUSIVE, LOCK_WAIT_MS);
+		r = store_file_init(&store, fd,
+				    read_only ? STORE_LOCK_SHARED : STORE_LOCK_EXCLUSIVE,
+				    LOCK_WAIT_MS);
 	if (r == -EBUSY)
 		problem_set(problem, "image", path, "in use: another daemon or tool has it open");
 	else if (r < 0)
 		problem_set(problem, "image", path, "cannot be opened: %s", strerror(-r));
 	if (r < 0)
 		return r;
-	return image_load(&store, path, server->ring, true, ret_image, problem);
+	return image_load(&store, path, server->ring, !read_only, ret_image, problem);
 }
 
 static int open_for_base(void *helper, const char *path, int *ret_fd)
@@ -176,7 +198,7 @@ static int open_image(struct server *server, unsigned int number, const struct s
 	r = runtime_lock(&server->runtime, image->super.uuid, &server->uuid_locks[number]);
 	if (r < 0) {
 		problem_set(problem, "image", image->path, "%s",
-			    r == -EBUSY ? "a copy of it with the same UUID is being served"
+			    r == -EBUSY ? "an image with the same UUID is being served"
 					: "cannot lock its UUID in the runtime directory");
 		return r;
 	}
@@ -190,6 +212,8 @@ static void describe_export(struct server *server, unsigned int number)
 {
 	const struct image *image = server->images[number];
 	const char *description = image->path;
+	unsigned int changing = NBD_FLAG_SEND_TRIM | NBD_FLAG_SEND_WRITE_ZEROES |
+				NBD_FLAG_SEND_FAST_ZERO;
 
 	if (strlen(description) > EXPORT_DESCRIPTION_BYTES_MAX)
 		description = NULL;
@@ -200,10 +224,10 @@ static void describe_export(struct server *server, unsigned int number)
 		.minimum_bytes = SECTOR_BYTES,
 		.preferred_bytes = 4096,
 		.maximum_bytes = REQ_BYTES_MAX,
-		.transmission_flags = NBD_FLAG_HAS_FLAGS | NBD_FLAG_SEND_FLUSH | NBD_FLAG_SEND_FUA |
-				      NBD_FLAG_SEND_TRIM | NBD_FLAG_SEND_WRITE_ZEROES |
-				      NBD_FLAG_SEND_DF | NBD_FLAG_CAN_MULTI_CONN |
-				      NBD_FLAG_SEND_CACHE | NBD_FLAG_SEND_FAST_ZERO,
+		.transmission_flags =
+			NBD_FLAG_HAS_FLAGS | NBD_FLAG_SEND_FLUSH | NBD_FLAG_SEND_FUA |
+			NBD_FLAG_SEND_DF | NBD_FLAG_CAN_MULTI_CONN | NBD_FLAG_SEND_CACHE |
+			(server->options->read_only ? NBD_FLAG_READ_ONLY : changing),
 	};
 }
 

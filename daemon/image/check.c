@@ -297,7 +297,7 @@ static void check_supers(struct check *check)
 	locate_copy(&finding, &super_area, best);
 	check_advise(&finding, "use the newer sealblk for writing");
 	check_tell(check, &finding, CHECK_NOTE,
-		   "made by a newer sealblk: this one may read but not serve the image");
+		   "made by a newer sealblk: this one may only serve the image --read-only");
 }
 
 /* docs/format.md 2: an image ends where its last plane does, or later. */

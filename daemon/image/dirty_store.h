@@ -21,9 +21,12 @@ struct dirty_store_ops {
 		    const uint8_t nonce[SEAL_NONCE_BYTES], void **ret_memory);
 	/* Give the memory back; the file stays. Accepts NULL. */
 	void (*release)(struct dirty_store *store, void *memory);
-	/* The file is not needed any more; it may not exist. */
-	void (*remove)(struct dirty_store *store, const uint8_t uuid[SEAL_UUID_BYTES],
-		       const uint8_t nonce[SEAL_NONCE_BYTES]);
+	/*
+	 * Remove what earlier opens left, some of which may have been killed before
+	 * anything named their file. Only that of @nonce stays; NULL: none.
+	 */
+	void (*keep_only)(struct dirty_store *store, const uint8_t uuid[SEAL_UUID_BYTES],
+			  const uint8_t *nonce);
 };
 
 struct dirty_store {

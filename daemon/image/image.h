@@ -72,7 +72,9 @@ struct image_session {
 
 /*
  * @store: open and locked; the image owns it from here, also on failure.
- * @writable: it will be served. @path is copied. *ret_image: image_free() it.
+ * @path is copied. @writable: it will be written to; if not, image_start() takes
+ * a clean one only, and begins no session that would have to be ended.
+ * *ret_image: image_free() it.
  */
 int MUST_CHECK image_load(struct store *store, const char *path, struct ring *ring, bool writable,
 			  struct image **ret_image, struct problem *problem);

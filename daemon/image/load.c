@@ -91,7 +91,7 @@ static int load_super(struct image *image, struct problem *problem)
 	image->nr_bad_copies = nr_bad;
 	if (image->writable && le64_get(image->super.feature_ro_compat) != 0)
 		return refused(problem, image,
-			       "made by a newer sealblk: this one may read but not serve it");
+			       "made by a newer sealblk: this one may only serve it --read-only");
 	return check_length(image, problem);
 }
 

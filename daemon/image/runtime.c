@@ -2,6 +2,7 @@
 /* The runtime directory: see runtime.h. */
 #include "image/runtime.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -10,6 +11,9 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+/* After the image's UUID and the open nonce: UUID.NONCE.dirty */
+static const char dirty_suffix[] = ".dirty";
 
 void uuid_to_text(const uint8_t uuid[SEAL_UUID_BYTES], char ret_text[UUID_TEXT_BYTES])
 {
@@ -40,10 +44,10 @@ static int dirty_path(struct dirty_store *store, const uint8_t uuid[SEAL_UUID_BY
 		      const uint8_t nonce[SEAL_NONCE_BYTES], char ret_path[PATH_BYTES_MAX])
 {
 	const struct runtime *runtime = CONTAINER_OF(store, struct runtime, store);
-	char text[UUID_TEXT_BYTES], suffix[UUID_TEXT_BYTES + 8];
+	char text[UUID_TEXT_BYTES], suffix[UUID_TEXT_BYTES + sizeof(dirty_suffix)];
 
 	uuid_to_text(nonce, text);
-	snprintf(suffix, sizeof(suffix), ".%s.dirty", text);
+	snprintf(suffix, sizeof(suffix), ".%s%s", text, dirty_suffix);
 	return path_of(runtime, uuid, suffix, ret_path, PATH_BYTES_MAX);
 }
 
@@ -109,20 +113,40 @@ static void dirty_release(struct dirty_store *store, void *memory)
 		munmap(memory, DIRTY_FILE_BYTES);
 }
 
-static void dirty_remove(struct dirty_store *store, const uint8_t uuid[SEAL_UUID_BYTES],
-			 const uint8_t nonce[SEAL_NONCE_BYTES])
+/* UUID.NONCE.dirty, for any nonce. */
+static bool is_dirty_file_of(const char *name, const char uuid[UUID_TEXT_BYTES])
 {
-	char path[PATH_BYTES_MAX];
+	size_t end = 2 * (UUID_TEXT_BYTES - 1) + 1;
 
-	if (dirty_path(store, uuid, nonce, path) == 0)
-		unlink(path);
+	return strncmp(name, uuid, UUID_TEXT_BYTES - 1) == 0 && strlen(name) > end &&
+	       strcmp(name + end, dirty_suffix) == 0;
+}
+
+static void dirty_keep_only(struct dirty_store *store, const uint8_t uuid[SEAL_UUID_BYTES],
+			    const uint8_t *nonce)
+{
+	const struct runtime *runtime = CONTAINER_OF(store, struct runtime, store);
+	char uuid_text[UUID_TEXT_BYTES], nonce_text[UUID_TEXT_BYTES] = "";
+	DIR *directory = opendir(runtime->directory);
+	const struct dirent *entry;
+
+	uuid_to_text(uuid, uuid_text);
+	if (nonce)
+		uuid_to_text(nonce, nonce_text);
+	while (directory && (entry = readdir(directory))) {
+		if (is_dirty_file_of(entry->d_name, uuid_text) &&
+		    (!nonce || !strstr(entry->d_name + UUID_TEXT_BYTES, nonce_text)))
+			unlinkat(dirfd(directory), entry->d_name, 0);
+	}
+	if (directory)
+		closedir(directory);
 }
 
 static const struct dirty_store_ops dirty_ops = {
 	.create = dirty_create,
 	.find = dirty_find,
 	.release = dirty_release,
-	.remove = dirty_remove,
+	.keep_only = dirty_keep_only,
 };
 
 int runtime_init(struct runtime *runtime, bool make, struct problem *problem)

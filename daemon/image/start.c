@@ -223,10 +223,9 @@ static int settle_clean(struct image *image, struct problem *problem)
 static int begin_session(struct image *image, const struct image_session *session, bool was_clean,
 			 struct problem *problem)
 {
-	uint8_t old_nonce[SEAL_NONCE_BYTES], nonce[SEAL_NONCE_BYTES];
+	uint8_t nonce[SEAL_NONCE_BYTES];
 	int r = random_public(nonce, sizeof(nonce));
 
-	memcpy(old_nonce, image->super.open_nonce, sizeof(old_nonce));
 	if (r == 0 && was_clean)
 		r = settle_clean(image, problem);
 	if (r == 0 && was_clean)
@@ -243,7 +242,7 @@ static int begin_session(struct image *image, const struct image_session *sessio
 		problem_set(problem, "image", image->path, "cannot write its superblock");
 		return -EIO;
 	}
-	image->dirty_store->ops->remove(image->dirty_store, image->super.uuid, old_nonce);
+	image->dirty_store->ops->keep_only(image->dirty_store, image->super.uuid, nonce);
 	image->started = true;
 	return 0;
 }
@@ -259,6 +258,13 @@ int image_start(struct image *image, const struct image_session *session, struct
 		problem_set(problem, "image", image->path, "cannot set up its keys: %s",
 			    strerror(-r));
 		return r == -EINVAL || r == -ENOKEY ? -EUCLEAN : r;
+	}
+	if (!image->writable) {
+		if (was_clean)
+			return 0;
+		problem_set(problem, "image", image->path,
+			    "was not closed: serve it once without --read-only to recover it");
+		return -EUCLEAN;
 	}
 	if (!was_clean)
 		r = recover(image, session, problem);
@@ -319,8 +325,7 @@ int image_stop(struct image *image, struct problem *problem)
 			    "could not be closed cleanly: a write or flush has failed");
 		return -EIO;
 	}
-	image->dirty_store->ops->remove(image->dirty_store, image->super.uuid,
-					image->super.open_nonce);
+	image->dirty_store->ops->keep_only(image->dirty_store, image->super.uuid, NULL);
 	image->started = false;
 	return 0;
 }

@@ -61,7 +61,14 @@ for at in 8 40 100; do
 	refuse 'dirty file is not of this image'
 done
 mv kept "$dirty"
+# Of a daemon that was killed before the superblock named it, and of another image.
+orphan=$runtime/$uuid.01234567-89ab-cdef-0123-456789abcdef.dirty
+other=$runtime/01234567-89ab-cdef-0123-456789abcdef${orphan#"$runtime/$uuid"}
+touch "$orphan" "$other"
 start_daemon --socket "$socket" --key-file key image.seal
+expect_equal 1 "$(dirty_files | wc -l)" "dirty files of an image being served"
+[[ ! -e $orphan ]] || fail "the orphan is the one that was kept"
+rm "$other" || fail "the dirty file of another image was removed"
 grep -Eq 'recovered, [1-9][0-9]* records merged' "$daemon_log" || fail "no records were merged"
 nbd_io "$socket" 'read -P 1 0 64k' 'read -P 2 1M 64k' 'discard 1M 64k'
 stop_daemon

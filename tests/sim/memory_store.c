@@ -82,23 +82,28 @@ static void store_release(struct dirty_store *store, void *memory)
 	}
 }
 
-static void store_remove(struct dirty_store *store, const uint8_t uuid[SEAL_UUID_BYTES],
-			 const uint8_t nonce[SEAL_NONCE_BYTES])
+static void store_keep_only(struct dirty_store *store, const uint8_t uuid[SEAL_UUID_BYTES],
+			    const uint8_t *nonce)
 {
-	struct memory_file *file = find(memory_of(store), nonce);
+	struct memory_store *memory = memory_of(store);
+	const struct memory_file *kept = nonce ? find(memory, nonce) : NULL;
 
 	(void)uuid;
-	if (!file)
-		return;
-	file->exists = false;
-	free_if_unused(file);
+	for (int i = 0; i < MEMORY_FILES_MAX; i++) {
+		struct memory_file *file = &memory->files[i];
+
+		if (!file->exists || file == kept)
+			continue;
+		file->exists = false;
+		free_if_unused(file);
+	}
 }
 
 static const struct dirty_store_ops memory_ops = {
 	.create = store_create,
 	.find = store_find,
 	.release = store_release,
-	.remove = store_remove,
+	.keep_only = store_keep_only,
 };
 
 void memory_store_init(struct memory_store *memory)
