@@ -78,7 +78,7 @@ static bool is_loaded(const struct server *server, int fd)
 
 	for (unsigned int i = 0; i < server->nr_exports; i++)
 		if (fstat(fd, &new) == 0 && fstat(server->images[i]->store.fd, &loaded) == 0 &&
-		    new.st_ino == loaded.st_ino && new.st_dev == loaded.st_dev)
+		    new.st_ino == loaded.st_ino &&new.st_dev == loaded.st_dev)
 			return true;
 	return false;
 }
@@ -224,10 +224,10 @@ static void describe_export(struct server *server, unsigned int number)
 		.minimum_bytes = SECTOR_BYTES,
 		.preferred_bytes = 4096,
 		.maximum_bytes = REQ_BYTES_MAX,
-		.transmission_flags =
-			NBD_FLAG_HAS_FLAGS | NBD_FLAG_SEND_FLUSH | NBD_FLAG_SEND_FUA |
-			NBD_FLAG_SEND_DF | NBD_FLAG_CAN_MULTI_CONN | NBD_FLAG_SEND_CACHE |
-			(server->options->read_only ? NBD_FLAG_READ_ONLY : changing),
+		.transmission_flags = NBD_FLAG_HAS_FLAGS | NBD_FLAG_SEND_FLUSH | NBD_FLAG_SEND_FUA |
+				      NBD_FLAG_SEND_DF | NBD_FLAG_CAN_MULTI_CONN |
+				      NBD_FLAG_SEND_CACHE |
+				      (server->options->read_only ? NBD_FLAG_READ_ONLY : changing),
 	};
 }
 

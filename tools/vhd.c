@@ -23,8 +23,7 @@ static int fail(struct problem *problem, const char *path, int error)
 	return error;
 }
 
-/* @nr_bytes at @offset_bytes; the end of the file is -EIO. */
-static int read_at(int fd, uint64_t offset_bytes, void *ret_bytes, size_t nr_bytes)
+int vhd_read_at(int fd, uint64_t offset_bytes, void *ret_bytes, size_t nr_bytes)
 {
 	uint8_t *to = ret_bytes;
 
@@ -69,6 +68,9 @@ static void judge(struct vhd_findings *found, const struct vhd_footer *copy)
 {
 	const uint8_t *bytes = (const uint8_t *)&found->footer;
 
+	found->data_end_bytes = found->file_bytes;
+	if (vhd_footer_has_cookie(bytes, VHD_FOOTER_BYTES))
+		found->data_end_bytes -= VHD_FOOTER_BYTES;
 	vhd_azure_judge(&found->footer, found->file_bytes, found->azure);
 	found->readable = vhd_footer_parse(bytes, &found->info, &found->why) == 0;
 	/* Sound in itself; does its disk lie in the file? */
@@ -88,6 +90,8 @@ bool vhd_is_sound(const struct vhd_findings *found)
 static int read_footer(int fd, struct vhd_findings *found, struct problem *problem)
 {
 	static const char vhdx[] = "vhdxfile";
+	char text[VHD_PROBLEM_TEXT_BYTES];
+	struct vhd_problem none = { 0 };
 	uint8_t old[VHD_OLD_FOOTER_BYTES];
 	struct vhd_footer copy;
 	int r = 0;
@@ -96,20 +100,22 @@ static int read_footer(int fd, struct vhd_findings *found, struct problem *probl
 		problem_set(problem, "file", found->path, "is too short for a VHD");
 		return -EUCLEAN;
 	}
-	r = read_at(fd, found->file_bytes - VHD_FOOTER_BYTES, &found->footer, VHD_FOOTER_BYTES);
+	r = vhd_read_at(fd, found->file_bytes - VHD_FOOTER_BYTES, &found->footer, VHD_FOOTER_BYTES);
 	if (r == 0)
-		r = read_at(fd, 0, &copy, sizeof(copy));
+		r = vhd_read_at(fd, 0, &copy, sizeof(copy));
 	if (r < 0)
 		return fail(problem, found->path, r);
 	judge(found, &copy);
 	if (found->readable || vhd_footer_has_cookie(&found->footer, sizeof(found->footer)))
 		return 0;
 	memcpy(old, (const uint8_t *)&found->footer + 1, sizeof(old));
-	problem_set(problem, "file", found->path, "%s",
-		    memcmp(&copy, vhdx, sizeof(vhdx) - 1) == 0 ? "is a VHDX, not a VHD"
-		    : vhd_footer_has_cookie(old, sizeof(old))
-			    ? vhd_reason_words(VHD_OLD_FOOTER)->text
-			    : vhd_reason_words(VHD_NO_COOKIE)->text);
+	if (memcmp(&copy, vhdx, sizeof(vhdx) - 1) == 0) {
+		problem_set(problem, "file", found->path, "is a VHDX, not a VHD");
+		return -EUCLEAN;
+	}
+	none.reason = vhd_footer_has_cookie(old, sizeof(old)) ? VHD_OLD_FOOTER : VHD_NO_COOKIE;
+	vhd_problem_text(&none, text);
+	problem_set(problem, "file", found->path, "%s", text);
 	return -EUCLEAN;
 }
 
@@ -129,6 +135,7 @@ static int examine(struct vhd_findings *found, struct problem *problem)
 {
 	CLEANUP(closep) int fd = open_file(found->path, problem);
 	off_t end;
+	int r;
 
 	if (fd < 0)
 		return fd;
@@ -137,13 +144,21 @@ static int examine(struct vhd_findings *found, struct problem *problem)
 	if (end < 0)
 		return fail(problem, found->path, -errno);
 	found->file_bytes = (uint64_t)end;
-	return read_footer(fd, found, problem);
+	r = read_footer(fd, found, problem);
+	if (r < 0)
+		return r;
+	r = vhd_examine_dynamic(fd, found);
+	return r < 0 ? fail(problem, found->path, r) : 0;
 }
 
 int verb_vhd_info(const struct tool_options *options, struct problem *problem)
 {
-	struct vhd_findings found = { .path = options->image };
-	int r = examine(&found, problem);
+	/* Too large for the stack. */
+	static struct vhd_findings found;
+	int r;
+
+	found.path = options->image;
+	r = examine(&found, problem);
 
 	if (r == 0 && options->json) {
 		r = vhd_print_json(&found);

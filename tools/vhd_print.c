@@ -132,20 +132,8 @@ static bool is_cut_by_old_qemu(const struct vhd_findings *found)
 /* What is wrong, with its numbers; "" if nothing is. */
 static void fault_text(const struct vhd_findings *found, char text[LINE_BYTES])
 {
-	const struct vhd_problem *why = &found->why;
-	const char *reason = vhd_reason_words(why->reason)->text;
-
-	if (why->reason == VHD_BAD_CHECKSUM)
-		snprintf(text, LINE_BYTES, "%s (stored %08" PRIx64 ", computed %08" PRIx64 ")",
-			 reason, why->stored, why->computed);
-	else if (why->reason == VHD_SIZE_BEYOND_FILE)
-		snprintf(text, LINE_BYTES,
-			 "%s (%" PRIu64 " bytes of disk, %" PRIu64 " before the footer)", reason,
-			 why->stored, why->computed);
-	else if (why->reason != VHD_FINE && why->stored != 0)
-		snprintf(text, LINE_BYTES, "%s (%" PRIu64 ")", reason, why->stored);
-	else if (why->reason != VHD_FINE)
-		snprintf(text, LINE_BYTES, "%s", reason);
+	if (found->why.reason != VHD_FINE)
+		vhd_problem_text(&found->why, text);
 	else if (found->copy == VHD_COPY_DIFFERS || found->copy == VHD_COPY_MISSING)
 		snprintf(text, LINE_BYTES, "the footer's copy at the start %s",
 			 found->copy == VHD_COPY_MISSING ? "is missing" : "differs from it");
@@ -227,6 +215,33 @@ static void print_rest(const struct vhd_footer *footer)
 		  be32_get(footer->checksum) == vhd_footer_checksum(footer) ? "right" : "wrong");
 }
 
+static void print_dynamic(const struct vhd_findings *found)
+{
+	const struct vhd_dynamic *dynamic = &found->dynamic;
+
+	print_row("dynamic header", "at %" PRIu64 ", block allocation table at %" PRIu64,
+		  dynamic->header_offset_bytes, dynamic->bat_offset_bytes);
+	print_size("block size", sectors_to_bytes(dynamic->block_sectors));
+	if (found->has_bat)
+		print_row("blocks", "%" PRIu32 " of %" PRIu32 " in the file", found->nr_stored,
+			  dynamic->nr_blocks);
+}
+
+static void print_parent(const struct vhd_findings *found)
+{
+	char uuid[UUID_TEXT_BYTES], time[TIME_TEXT_BYTES];
+
+	uuid_to_text(found->dynamic.parent_uuid, uuid);
+	print_row("parent", "unique id %s, timestamp %s", uuid,
+		  time_text(found->dynamic.parent_modified_s, time));
+	if (found->parent_relative[0])
+		print_row("", "relative path %s", found->parent_relative);
+	if (found->parent_absolute[0])
+		print_row("", "absolute path %s", found->parent_absolute);
+	if (!found->parent_relative[0] && !found->parent_absolute[0])
+		print_row("", "no path that can be followed here");
+}
+
 static void print_azure(const struct vhd_findings *found)
 {
 	for (unsigned int i = 0; i < VHD_AZURE_RULES; i++)
@@ -249,6 +264,10 @@ void vhd_print_text(const struct vhd_findings *found)
 	print_rest(&found->footer);
 	if (found->copy != VHD_COPY_NONE)
 		print_row("copy at start", "%s", copy_texts[found->copy]);
+	if (found->has_header)
+		print_dynamic(found);
+	if (found->has_header && found->info.disk_type == VHD_DIFFERENCING)
+		print_parent(found);
 	print_azure(found);
 	fault_text(found, fault);
 	print_row("verdict", "%s", fault[0] ? fault : "sound");
@@ -307,20 +326,53 @@ static json_t *footer_json(const struct vhd_footer *footer)
 		number_json(be32_get(footer->checksum)), "checksum_right", right);
 }
 
+static json_t *path_json(const char *path)
+{
+	return path[0] ? print_text_json(path) : json_null();
+}
+
+static json_t *dynamic_json(const struct vhd_findings *found)
+{
+	const struct vhd_dynamic *dynamic = &found->dynamic;
+
+	if (!found->has_header)
+		return json_null();
+	return json_pack("{s:o, s:o, s:o, s:o, s:o}", "header_offset",
+			 number_json(dynamic->header_offset_bytes), "bat_offset",
+			 number_json(dynamic->bat_offset_bytes), "block_bytes",
+			 number_json(sectors_to_bytes(dynamic->block_sectors)), "blocks",
+			 number_json(dynamic->nr_blocks), "blocks_stored",
+			 found->has_bat ? number_json(found->nr_stored) : json_null());
+}
+
+static json_t *parent_json(const struct vhd_findings *found)
+{
+	char uuid[UUID_TEXT_BYTES], time[TIME_TEXT_BYTES];
+
+	if (!found->has_header || found->info.disk_type != VHD_DIFFERENCING)
+		return json_null();
+	uuid_to_text(found->dynamic.parent_uuid, uuid);
+	return json_pack("{s:s, s:s, s:o, s:o}", "uuid", uuid, "timestamp",
+			 time_text(found->dynamic.parent_modified_s, time), "relative_path",
+			 path_json(found->parent_relative), "absolute_path",
+			 path_json(found->parent_absolute));
+}
+
 int vhd_print_json(const struct vhd_findings *found)
 {
 	char fault[LINE_BYTES];
 	json_t *object;
 
 	fault_text(found, fault);
-	object = json_pack("{s:o, s:o, s:b, s:o, s:o, s:s, s:o, s:s, s:o}", "path",
+	object = json_pack("{s:o, s:o, s:b, s:o, s:o, s:s, s:o, s:s, s:o, s:o, s:o}", "path",
 			   print_text_json(found->path), "file_bytes",
 			   number_json(found->file_bytes), "sound", vhd_is_sound(found),
 			   "disk_bytes",
 			   found->readable ? number_json(found->info.disk_bytes) : json_null(),
 			   "footer", footer_json(&found->footer), "size_rule",
 			   found->readable ? size_rule(found) : "", "azure", azure_json(found),
-			   "copy", copy_texts[found->copy], "problem",
+			   "copy", copy_texts[found->copy], "dynamic", dynamic_json(found),
+			   "parent", parent_json(found), "problem",
 			   fault[0] ? json_string(fault) : json_null());
 	if (!object)
 		return -ENOMEM;

@@ -101,22 +101,10 @@ static enum base_format guess_format(const struct ends *ends, const char *path)
 static int tell(const struct layer *layer, const struct vhd_problem *vhd,
 		struct problem *ret_problem)
 {
-	const struct vhd_reason_words *words = vhd_reason_words(vhd->reason);
-	const char *path = layer->path;
+	char text[VHD_PROBLEM_TEXT_BYTES];
 
-	if (!words->stored)
-		problem_set(ret_problem, "base", path, "%s", words->text);
-	else if (!words->computed)
-		problem_set(ret_problem, "base", path, "%s (%s %" PRIu64 ")", words->text,
-			    words->stored, vhd->stored);
-	else if (words->hex)
-		problem_set(ret_problem, "base", path, "%s (%s %08" PRIx64 ", %s %08" PRIx64 ")",
-			    words->text, words->stored, vhd->stored, words->computed,
-			    vhd->computed);
-	else
-		problem_set(ret_problem, "base", path, "%s (%s %" PRIu64 ", %s %" PRIu64 ")",
-			    words->text, words->stored, vhd->stored, words->computed,
-			    vhd->computed);
+	vhd_problem_text(vhd, text);
+	problem_set(ret_problem, "base", layer->path, "%s", text);
 	return -EINVAL;
 }
 

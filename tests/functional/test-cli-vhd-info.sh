@@ -49,6 +49,13 @@ expect_output '^data offset +512$'
 expect_output '^copy at start +the same$'
 expect_equal 'false true true true false false' "$(azure dynamic.vhd)" "Azure's rules"
 
+expect_output '^dynamic header +at 512, block allocation table at 1536$'
+expect_output '^block size +2 MiB \(2097152 bytes\)$'
+expect_output '^blocks +1 of 16 in the file$'
+expect_equal '512 1536 2097152 16 1' "$(info dynamic.vhd \
+	'.dynamic | "\(.header_offset) \(.bat_offset) \(.block_bytes) \(.blocks) \(.blocks_stored)"')" dynamic
+expect_equal 'null null' "$(info fixed.vhd '"\(.dynamic) \(.parent)"')" "of a fixed one"
+
 # bad EXIT PATTERN FILE
 bad() {
 	expect_exit "$1" "$sealblk" vhd info "$3"
@@ -67,6 +74,26 @@ bad 3 '^copy at start +good, and shown here' bad.vhd
 expect_output '^verdict +there is no VHD footer in the last 512 bytes$'
 expect_equal false "$(info bad.vhd .sound)" sound
 
+# ---- headers that lie, and parents ----------------------------------------------------
+layer=$BUILD_DIR/tests/mkvhdlayer
+for lie in header block-size bat-short bat-outside block-outside blocks-overlap; do
+	"$layer" --size 8388608 --lie $lie lying.vhd lying.raw
+	bad 3 '^verdict +.*(dynamic header|block)' lying.vhd
+	expect_equal "$([[ $lie == block-outside || $lie == blocks-overlap ]] && echo false || echo true)" \
+		"$(info lying.vhd '.dynamic == null')" "header shown of one with a lie: $lie"
+done
+"$layer" --size 8388608 parent.vhd chain.raw
+"$layer" --size 8388608 --parent parent.vhd child.vhd chain.raw
+expect_exit 0 "$sealblk" vhd info child.vhd
+expect_output '^type +differencing$'
+expect_output '^parent +unique id [0-9a-f-]{36}, timestamp 20..-..-..T..:..:..Z$'
+expect_output '^ +relative path parent\.vhd$'
+expect_equal "$(info parent.vhd .footer.uuid) parent.vhd null" \
+	"$(info child.vhd '.parent | "\(.uuid) \(.relative_path) \(.absolute_path)"')" parent
+"$layer" --size 8388608 --parent parent.vhd --absolute child.vhd chain.raw
+expect_equal "null $TEST_DIR/parent.vhd" \
+	"$(info child.vhd '.parent | "\(.relative_path) \(.absolute_path)"')" parent
+
 # ---- fixed and damaged ---------------------------------------------------------------
 end=$(stat -c %s fixed.vhd)
 cp --sparse=always fixed.vhd bad.vhd
@@ -77,7 +104,7 @@ expect_output '^disk +unknown'
 expect_equal 'true false true true true false' "$(azure bad.vhd)" "Azure's rules"
 
 { head -c 1M fixed.vhd && tail -c 512 fixed.vhd; } >bad.vhd
-bad 3 '^verdict .*33554432 bytes of disk, 1048576 before the footer' bad.vhd
+bad 3 '^verdict .*disk bytes: 33554432, before the footer: 1048576' bad.vhd
 expect_equal 'true true true true false false' "$(azure bad.vhd)" "Azure's rules"
 { cat raw && head -c 512 /dev/zero && tail -c 512 fixed.vhd; } >longer.vhd
 bad 0 '^ +file is the disk and 512 bytes +no$' longer.vhd

@@ -60,11 +60,13 @@ static int decode(void)
 
 static void expect_refused(enum vhd_reason reason)
 {
+	char text[VHD_PROBLEM_TEXT_BYTES];
 	struct vhd_dynamic untouched;
 
 	memset(&untouched, 0x5a, sizeof(untouched));
 	cr_expect_eq(decode(), -EINVAL);
-	cr_expect_eq(problem.reason, reason, "%s", vhd_reason_words(problem.reason)->text);
+	vhd_problem_text(&problem, text);
+	cr_expect_eq(problem.reason, reason, "%s", text);
 	cr_expect_arr_eq(&dynamic, &untouched, sizeof(dynamic));
 	begin();
 }
@@ -233,9 +235,12 @@ static int check(void)
 
 static void expect_lie(uint32_t block, uint64_t sector, enum vhd_reason reason)
 {
+	char text[VHD_PROBLEM_TEXT_BYTES];
+
 	bat[block] = be32_of((uint32_t)sector);
 	cr_expect_eq(check(), -EINVAL);
-	cr_expect_eq(problem.reason, reason, "%s", vhd_reason_words(problem.reason)->text);
+	vhd_problem_text(&problem, text);
+	cr_expect_eq(problem.reason, reason, "%s", text);
 	begin();
 }
 

@@ -1,17 +1,56 @@
 /* SPDX-License-Identifier: MIT */
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <string.h>
 
 #include "vhd/reason.h"
 
 Test(vhd_reason, has_a_text_of_its_own)
 {
 	for (unsigned int i = 0; i < VHD_REASONS; i++) {
-		const char *text = vhd_reason_words((enum vhd_reason)i)->text;
+		char text[VHD_PROBLEM_TEXT_BYTES];
 
-		cr_assert_not_null(text, "reason %u", i);
-		for (unsigned int k = 0; k < i; k++)
-			cr_expect_str_neq(text, vhd_reason_words((enum vhd_reason)k)->text);
+		vhd_problem_text(&(struct vhd_problem){ .reason = (enum vhd_reason)i }, text);
+		cr_expect_neq(text[0], 0);
+		for (unsigned int k = 0; k < i; k++) {
+			char other[VHD_PROBLEM_TEXT_BYTES];
+
+			vhd_problem_text(&(struct vhd_problem){ .reason = (enum vhd_reason)k },
+					 other);
+			cr_expect_str_neq(text, other);
+		}
+	}
+}
+
+Test(vhd_reason, fits_with_the_largest_numbers)
+{
+	for (unsigned int i = 0; i < VHD_REASONS; i++) {
+		const struct vhd_problem problem = { (enum vhd_reason)i, UINT64_MAX, UINT64_MAX };
+		char text[VHD_PROBLEM_TEXT_BYTES];
+
+		vhd_problem_text(&problem, text);
+		cr_expect_lt(strlen(text), VHD_PROBLEM_TEXT_BYTES - 1, "%s", text);
+	}
+}
+
+Test(vhd_reason, is_told_with_its_numbers)
+{
+	static const struct {
+		struct vhd_problem problem;
+		const char *text;
+	} rows[] = {
+		{ { VHD_SIZE_ZERO, 1, 2 }, "footer says the disk is empty" },
+		{ { VHD_BAD_TYPE, 9, 2 }, "footer has an unknown disk type (type 9)" },
+		{ { VHD_BAD_CHECKSUM, 0xab, 0xcd },
+		  "footer checksum is wrong (stored 000000ab, computed 000000cd)" },
+		{ { VHD_BLOCKS_OVERLAP, 3, 7 }, "two blocks overlap (block 3, and block 7)" },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		char text[VHD_PROBLEM_TEXT_BYTES];
+
+		vhd_problem_text(&rows[i].problem, text);
+		cr_expect_str_eq(text, rows[i].text);
 	}
 }
 
