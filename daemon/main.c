@@ -4,32 +4,16 @@
  * request. The only mutable global of the daemon is the log level (base/log.c).
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <systemd/sd-daemon.h>
-#include <unistd.h>
 
 #include "base/log.h"
 #include "keys/key_mem.h"
 #include "options.h"
 #include "server.h"
-
-/*
- * Where 0, 1 or 2 is closed, the next file opened would get that number, and
- * the image would receive our messages.
- */
-static int occupy_standard_fds(void)
-{
-	int fd;
-
-	do {
-		fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-	} while (fd >= 0 && fd <= STDERR_FILENO);
-	return fd < 0 ? -errno : close(fd);
-}
 
 /* Signals are taken by sigwait() below and nowhere else: workers inherit the mask. */
 static void block_signals(sigset_t *ret_set)
@@ -78,7 +62,7 @@ int main(int argc, char **argv)
 	sigset_t set;
 	int code, stop_code;
 
-	if (occupy_standard_fds() < 0)
+	if (log_reserve_standard_fds() < 0)
 		return EXIT_FAILED;
 	code = options_parse(&options, argc, argv);
 	if (code >= 0)

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "keys.h"
 #include "keys/key_mem.h"
 #include "print.h"
@@ -67,8 +68,9 @@ const struct verb tool_verbs[] = {
 	{
 		.name = "vhd info",
 		.operands = "[--json] FILE",
-		.summary = "a VHD's footer, and would Azure take it?",
+		.summary = "a VHD's headers, and would Azure take it?",
 		.help = "Tell what the footer of a VHD says, in words, which size its disk has and why,\n"
+			"how many blocks a dynamic one stores, what the parent of a differencing one is,\n"
 			"and which of Azure's five rules for an upload FILE keeps. Exit: 0 a sound VHD,\n"
 			"3 damaged or no VHD, 1 not readable.\n",
 		.run = verb_vhd_info,
@@ -120,9 +122,13 @@ int main(int argc, char **argv)
 {
 	struct tool_options options;
 	struct problem problem = { 0 };
-	int r = tool_options_parse(&options, argc, argv, &problem);
-	bool runs = r == 0 && !options.help && !options.version;
+	bool runs;
+	int r;
 
+	if (log_reserve_standard_fds() < 0)
+		return TOOL_FAILED;
+	r = tool_options_parse(&options, argc, argv, &problem);
+	runs = r == 0 && !options.help && !options.version;
 	if (runs && options.verb->check)
 		r = options.verb->check(&options, &problem);
 	if (r < 0)

@@ -16,6 +16,13 @@ enum log_level {
 
 enum { LOG_LINE_BYTES_MAX = 1024 }; /* with the newline; longer lines end in "..." */
 
+/*
+ * First thing in main(): where 0, 1 or 2 is closed, the next file opened would
+ * get that number, and an image would receive our messages. What is written to
+ * a descriptor that was closed fails, as before. Returns 0 or a negative errno.
+ */
+int MUST_CHECK log_reserve_standard_fds(void);
+
 /* Lines above @level are dropped from here on. From any thread. */
 void log_set_level(enum log_level level);
 

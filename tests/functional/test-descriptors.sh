@@ -31,6 +31,14 @@ nbd_io "$socket" 'read -P 1 0 64k'
 stop_daemon
 echo '- standard descriptors closed'
 
+# ---- nor does the tool ---------------------------------------------------------------------
+status=0
+"$sealblk" create --size 4M --key-file key closed.seal <&- >&- 2>&- || status=$?
+expect_equal 1 "$status" "exit when what was done cannot be said"
+grep -aq 'created closed' closed.seal && fail "messages are in the image"
+expect_exit 0 "$sealblk" check --key-file key closed.seal
+echo '- nor into one that is being made'
+
 # ---- too few ----------------------------------------------------------------------------
 # Takes connections until none is answered, says so, and keeps them until its input ends.
 cat >hoard.py <<'PY'
