@@ -167,15 +167,7 @@ static void send_all(struct worker *worker)
 
 /* ---- connections ---- */
 
-struct arrival {
-	struct inbox_item item;
-	struct worker *worker;
-	int fd;
-	bool is_tcp;
-	unsigned int nr_full; /* workers that had no place for it */
-};
-
-static void begin_conn(struct worker *worker, int fd, bool is_tcp)
+void worker_begin_conn(struct worker *worker, int fd, bool is_tcp)
 {
 	struct conn *conn = worker->free_conns;
 
@@ -193,96 +185,6 @@ static void begin_conn(struct worker *worker, int fd, bool is_tcp)
 	conn->fd = fd;
 	conn_start(conn, is_tcp, atomic_fetch_add(&worker->server->next_conn_id, 1),
 		   clock_ms() + HANDSHAKE_MS);
-}
-
-static void send_to(struct worker *worker, struct arrival *arrival)
-{
-	arrival->worker = worker;
-	if (inbox_push(&worker->inbox, &arrival->item))
-		worker_wake(worker);
-}
-
-static void arrived(struct inbox_item *item)
-{
-	struct arrival *arrival = CONTAINER_OF(item, struct arrival, item);
-	struct server *server = arrival->worker->server;
-
-	if (!arrival->worker->free_conns && ++arrival->nr_full < server->nr_workers &&
-	    !atomic_load(&server->stopping)) {
-		send_to(&server->workers[(arrival->worker->number + 1) % server->nr_workers],
-			arrival);
-		return;
-	}
-	begin_conn(arrival->worker, arrival->fd, arrival->is_tcp);
-	free(arrival);
-}
-
-/* Connections go to the workers in turn, so that a client's several spread out. */
-static void hand_over(struct server *server, int fd, bool is_tcp)
-{
-	unsigned int turn = atomic_fetch_add(&server->next_worker, 1);
-	struct arrival *arrival = malloc(sizeof(*arrival));
-
-	if (!arrival) {
-		close(fd);
-		return;
-	}
-	*arrival = (struct arrival){ .item.deliver = arrived, .fd = fd, .is_tcp = is_tcp };
-	send_to(&server->workers[turn % server->nr_workers], arrival);
-}
-
-static void accept_next(struct acceptor *acceptor);
-
-static void accepted(struct ring_op *op, int result)
-{
-	struct acceptor *acceptor = CONTAINER_OF(op, struct acceptor, op);
-	struct server *server = acceptor->worker->server;
-
-	acceptor->waiting = false;
-	if (atomic_load(&server->stopping)) {
-		if (result >= 0)
-			close(result);
-		return;
-	}
-	if (result < 0) {
-		if (!acceptor->failing)
-			log_line(LOG_LEVEL_WARNING, "accept failed: %s", strerror(-result));
-		acceptor->failing = true;
-		return;
-	}
-	acceptor->failing = false;
-	hand_over(server, result, acceptor->listener->is_tcp);
-	accept_next(acceptor);
-}
-
-static void accept_next(struct acceptor *acceptor)
-{
-	acceptor->op = (struct ring_op){
-		.kind = RING_ACCEPT,
-		.fd = acceptor->listener->fd,
-		.done = accepted,
-	};
-	acceptor->waiting = true;
-	ring_submit(acceptor->worker->ring, &acceptor->op);
-}
-
-/* Without descriptors, say, accept() fails at once, and would again: not more often than this. */
-static void accept_again(struct worker *worker)
-{
-	for (unsigned int i = 0; i < worker->server->nr_listeners; i++)
-		if (!worker->acceptors[i].waiting)
-			accept_next(&worker->acceptors[i]);
-}
-
-static void accept_all(struct worker *worker)
-{
-	const struct server *server = worker->server;
-
-	for (unsigned int i = 0; i < server->nr_listeners; i++) {
-		worker->acceptors[i].worker = worker;
-		worker->acceptors[i].listener = &server->listeners[i];
-		accept_next(&worker->acceptors[i]);
-	}
 }
 
 /* ---- turns ---- */
@@ -363,7 +265,7 @@ static void tick(struct worker *worker)
 	cut_stalled(worker);
 	tell_of_warnings(worker);
 	if (worker->number == 0 && !atomic_load(&server->stopping))
-		accept_again(worker);
+		accept_retry(worker);
 	for (unsigned int i = worker->number; i < server->nr_exports; i += server->nr_workers)
 		map_tick(&server->images[i]->disk.map, worker->lane_of[i], now);
 }
@@ -382,9 +284,8 @@ static bool wind_down(struct worker *worker)
 
 	if (worker->stop_at_ms == 0) {
 		worker->stop_at_ms = clock_ms() + STOP_MS;
-		for (unsigned int i = 0; worker->number == 0 && i < server->nr_listeners; i++)
-			if (worker->acceptors[i].waiting)
-				ring_cancel(worker->ring, &worker->acceptors[i].op);
+		if (worker->number == 0)
+			accept_stop(worker);
 		stop_conns(worker, false);
 	} else if (clock_ms() >= worker->stop_at_ms) {
 		stop_conns(worker, true);
@@ -416,7 +317,7 @@ static void *run(void *arg)
 
 	listen_for_wake(worker);
 	if (worker->number == 0)
-		accept_all(worker);
+		accept_start(worker);
 	for (;;) {
 		bool stopping = atomic_load(&server->stopping);
 

@@ -11,21 +11,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "accept.h"
 #include "base/buddy.h"
 #include "base/compiler.h"
 #include "base/inbox.h"
 #include "map/lane.h"
 #include "net/conn.h"
 #include "server.h"
-
-/* Waits for connections at one listener. */
-struct acceptor {
-	struct ring_op op;
-	struct worker *worker;
-	const struct listener *listener;
-	bool waiting; /* @op is in flight */
-	bool failing; /* the last accept failed: said once */
-};
 
 struct worker {
 	struct server *server;
@@ -69,6 +61,9 @@ int MUST_CHECK worker_init(struct worker *worker, struct server *server, unsigne
 void worker_done(struct worker *worker);
 
 int MUST_CHECK worker_run(struct worker *worker);
+
+/* A connection to serve, on this worker's thread. Owns @fd; closed when there is no place for it. */
+void worker_begin_conn(struct worker *worker, int fd, bool is_tcp);
 
 /*
  * A log line that a client can cause at will: no more than CONN_WARNINGS_MAX of
