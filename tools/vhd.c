@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "image/vhd_problem.h"
 #include "sealblk/units.h"
 #include "verbs.h"
 

@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "image/runtime.h"
+#include "image/vhd_problem.h"
 #include "print.h"
 #include "sealblk/units.h"
 #include "vhd.h"

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "image/parent.h"
+#include "image/vhd_problem.h"
 #include "sealblk/units.h"
 
 int layer_read(const struct store *store, uint64_t offset_bytes, void *ret_bytes, size_t nr_bytes)

@@ -133,6 +133,7 @@ static void dirty_keep_only(struct dirty_store *store, const uint8_t uuid[SEAL_U
 	uuid_to_text(uuid, uuid_text);
 	if (nonce)
 		uuid_to_text(nonce, nonce_text);
+	/* cppcheck-suppress readdirCalled ; nobody else has this stream */
 	while (directory && (entry = readdir(directory))) {
 		if (is_dirty_file_of(entry->d_name, uuid_text) &&
 		    (!nonce || !strstr(entry->d_name + UUID_TEXT_BYTES, nonce_text)))

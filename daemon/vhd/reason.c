@@ -2,17 +2,11 @@
 /* Why a VHD is refused: see reason.h. */
 #include "vhd/reason.h"
 
+#include <assert.h>
 #include <errno.h>
-#include <inttypes.h>
-#include <stdio.h>
+#include <stddef.h>
 
-/* How a reason is told: what it is, and what its numbers are, if it has any. */
-static const struct {
-	const char *text;
-	const char *stored;
-	const char *computed;
-	bool hex;
-} words[VHD_REASONS] = {
+static const struct vhd_reason_words words[VHD_REASONS] = {
 	[VHD_FINE] = { .text = "nothing is wrong" },
 
 	[VHD_NO_COOKIE] = { .text = "there is no VHD footer in the last 512 bytes" },
@@ -57,23 +51,10 @@ static const struct {
 	[VHD_BLOCKS_OVERLAP] = { "two blocks overlap", "block", "and block", false },
 };
 
-void vhd_problem_text(const struct vhd_problem *problem, char ret_text[VHD_PROBLEM_TEXT_BYTES])
+const struct vhd_reason_words *vhd_reason_words(enum vhd_reason reason)
 {
-	const size_t room = VHD_PROBLEM_TEXT_BYTES;
-	const char *text = words[problem->reason].text;
-	const char *stored = words[problem->reason].stored;
-	const char *computed = words[problem->reason].computed;
-
-	if (!stored)
-		snprintf(ret_text, room, "%s", text);
-	else if (!computed)
-		snprintf(ret_text, room, "%s (%s %" PRIu64 ")", text, stored, problem->stored);
-	else if (words[problem->reason].hex)
-		snprintf(ret_text, room, "%s (%s %08" PRIx64 ", %s %08" PRIx64 ")", text, stored,
-			 problem->stored, computed, problem->computed);
-	else
-		snprintf(ret_text, room, "%s (%s %" PRIu64 ", %s %" PRIu64 ")", text, stored,
-			 problem->stored, computed, problem->computed);
+	assert((unsigned int)reason < VHD_REASONS);
+	return &words[reason];
 }
 
 int vhd_refuse(struct vhd_problem *ret_problem, enum vhd_reason reason, uint64_t stored,

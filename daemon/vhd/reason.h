@@ -48,10 +48,15 @@ struct vhd_problem {
 	uint64_t computed;
 };
 
-enum { VHD_PROBLEM_TEXT_BYTES = 192 };
+/* How a reason is told (image/vhd_problem.h puts it together). */
+struct vhd_reason_words {
+	const char *text;     /* a short English sentence part */
+	const char *stored;   /* what the first number is, or NULL: there is none */
+	const char *computed; /* the second one */
+	bool hex;
+};
 
-/* A short English sentence part, with the numbers that belong to it. */
-void vhd_problem_text(const struct vhd_problem *problem, char ret_text[VHD_PROBLEM_TEXT_BYTES]);
+const struct vhd_reason_words *vhd_reason_words(enum vhd_reason reason);
 
 /* Fill in *ret_problem. Returns -EINVAL. */
 int vhd_refuse(struct vhd_problem *ret_problem, enum vhd_reason reason, uint64_t stored,

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "image/vhd_problem.h"
 #include "sealblk/limits.h"
 #include "vhd/dynamic.h"
 

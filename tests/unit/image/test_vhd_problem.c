@@ -3,9 +3,9 @@
 #include <errno.h>
 #include <string.h>
 
-#include "vhd/reason.h"
+#include "image/vhd_problem.h"
 
-Test(vhd_reason, has_a_text_of_its_own)
+Test(vhd_problem, has_a_text_of_its_own)
 {
 	for (unsigned int i = 0; i < VHD_REASONS; i++) {
 		char text[VHD_PROBLEM_TEXT_BYTES];
@@ -22,7 +22,7 @@ Test(vhd_reason, has_a_text_of_its_own)
 	}
 }
 
-Test(vhd_reason, fits_with_the_largest_numbers)
+Test(vhd_problem, fits_with_the_largest_numbers)
 {
 	for (unsigned int i = 0; i < VHD_REASONS; i++) {
 		const struct vhd_problem problem = { (enum vhd_reason)i, UINT64_MAX, UINT64_MAX };
@@ -33,7 +33,7 @@ Test(vhd_reason, fits_with_the_largest_numbers)
 	}
 }
 
-Test(vhd_reason, is_told_with_its_numbers)
+Test(vhd_problem, is_told_with_its_numbers)
 {
 	static const struct {
 		struct vhd_problem problem;
@@ -54,7 +54,7 @@ Test(vhd_reason, is_told_with_its_numbers)
 	}
 }
 
-Test(vhd_reason, comes_with_its_numbers)
+Test(vhd_problem, comes_with_its_numbers)
 {
 	struct vhd_problem problem;
 
