@@ -78,7 +78,7 @@ echo '- refused'
 # ---- systemd's own launcher ------------------------------------------------------------------
 if command -v systemd-socket-activate >/dev/null; then
 	daemon_log=$TEST_DIR/systemd.log
-	systemd-socket-activate -l "$TEST_DIR/g" --fdname=guest "$sealblkd" --key-file key \
+	systemd-socket-activate -l "$TEST_DIR/g" --fdname=guest -E XDG_RUNTIME_DIR "$sealblkd" --key-file key \
 		image.seal >"$daemon_log" 2>&1 </dev/null &
 	daemon_pid=$!
 	own_pid "$daemon_pid"

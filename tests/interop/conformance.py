@@ -859,7 +859,11 @@ def vanish_at(address, talk, size, abruptly):
 
 
 def descriptors():
-    return len(os.listdir("/proc/%d/fd" % PID))
+    """How many the daemon has; None where it is not ours to see: it may not be dumped."""
+    try:
+        return len(os.listdir("/proc/%d/fd" % PID))
+    except PermissionError:
+        return None
 
 
 def memory_kib():
