@@ -24,19 +24,24 @@ struct map_io {
 int map_io_init(struct map *map)
 {
 	map->io_pool = calloc(MAP_IOS_MAX, sizeof(*map->io_pool));
-	if (!map->io_pool)
-		return -ENOMEM;
-	for (int i = 0; i < MAP_IOS_MAX; i++) {
-		map->io_pool[i].map = map;
-		map->io_pool[i].next = map->io_free;
-		map->io_free = &map->io_pool[i];
-	}
-	return 0;
+	return map->io_pool ? 0 : -ENOMEM;
 }
 
 void map_io_done(struct map *map)
 {
 	free(map->io_pool);
+}
+
+/* One given back or, before the pool's tail is touched, one never used; NULL: all are in use. */
+static struct map_io *io_take(struct map *map)
+{
+	struct map_io *io = map->io_free;
+
+	if (io) {
+		map->io_free = io->next;
+		return io;
+	}
+	return map->nr_ios_begun < MAP_IOS_MAX ? &map->io_pool[map->nr_ios_begun++] : NULL;
 }
 
 /* Under the lock: @io is over; everybody else in line looks again. */
@@ -93,14 +98,14 @@ static void reserve_done(struct ring_op *op, int result)
 static int io_begin(struct map *map, struct lane *lane, uint64_t index, bool load,
 		    struct waiter *waiter)
 {
-	struct map_io *io = map->io_free;
+	struct map_io *io = io_take(map);
 
 	waiter->lane = lane;
 	if (!io) {
 		waiter_line_add(&map->io_waiters, waiter);
 		return 1;
 	}
-	map->io_free = io->next;
+	io->map = map;
 	io->lane = lane;
 	io->waiter = waiter;
 	io->index = index;

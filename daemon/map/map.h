@@ -133,8 +133,9 @@ struct map {
 	struct dirty_block *dirty_list; /* all in use */
 	uint32_t nr_dirty_free;		/* both kinds */
 	uint32_t nr_dirty_begun;	/* of the pool, ever used: the rest costs no memory */
-	struct map_io *io_free;		/* loads and reservations */
+	struct map_io *io_free;		/* loads and reservations; as with dirty blocks */
 	struct map_io *io_pool;
+	uint32_t nr_ios_begun;
 	struct waiter_line io_waiters;	   /* for a load or a reservation to end */
 	struct waiter_line room_waiters;   /* for dirty blocks or records */
 	struct waiter_line punch_waiters;  /* for punches in their block to end */
