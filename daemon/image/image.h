@@ -38,6 +38,7 @@ struct image {
 	struct seal_superblock super;
 	unsigned int super_copy; /* the one that counts: written last */
 	struct seal_keyring keyring;
+	unsigned int keyring_copy; /* likewise */
 	struct seal_names names;
 	unsigned int nr_bad_copies; /* of the above, with a good twin */
 
@@ -55,6 +56,7 @@ struct image {
 	struct lane *only_lane;
 
 	/* The session. */
+	const struct xts_ops *xts;
 	struct dirty_store *dirty_store;
 	void *dirty_memory;
 	bool started;
@@ -100,6 +102,27 @@ int MUST_CHECK image_start(struct image *image, const struct image_session *sess
 int MUST_CHECK image_lane_init(struct image *image, struct lane *lane, const struct xts_ops *xts);
 void image_lane_done(struct lane *lane);
 
+/* What the current plane is to be. */
+enum image_target {
+	IMAGE_TARGET_PLAIN,
+	IMAGE_TARGET_SEALED,	/* under the newest key that a plane has */
+	IMAGE_TARGET_NEW_PLANE, /* sealed, under a new key */
+};
+
+/*
+ * Make another plane the current one, durably: one that there is, or else a
+ * new one. Between map_switch_begin(), whose waiter has been woken, and
+ * map_switch_end(image->super.current_plane), which is the caller's also on
+ * failure. Only the image's own lane learns a new key. Blocks, on the thread of
+ * that lane; other operations may complete meanwhile.
+ * Returns 0, also when nothing had to change. -ENOSPC: no plane or key is free,
+ * or no space; -EFBIG: the file would be larger than its file system can hold:
+ * nothing has changed. Anything else fails the export: what is durable of the
+ * change is unknown until the image is opened again.
+ */
+int MUST_CHECK image_switch(struct image *image, enum image_target target, uint64_t now_s,
+			    struct problem *problem);
+
 /*
  * End the session: commit, sweep, make the slots equal, mark clean. Nothing may
  * be in flight; lanes other than the image's own are gone.
@@ -136,6 +159,9 @@ int MUST_CHECK image_sync(struct image *image);
  * moment one of them is whole and true.
  */
 int MUST_CHECK image_write_super(struct image *image);
+
+/* The same for image->keyring. */
+int MUST_CHECK image_write_keyring(struct image *image);
 
 /* Run the image's lane until a FLUSH is through. 0 or -EIO. */
 int MUST_CHECK image_flush(struct image *image);

@@ -46,6 +46,23 @@ int image_sync(struct image *image)
 	return ring_run(image->ring, &op);
 }
 
+/*
+ * Write both copies of a structure, one after the other, the one that counts
+ * last: it may be the only whole one, and at any moment one of them is whole.
+ */
+static int write_copies(struct image *image, const uint64_t places[2], unsigned int counts,
+			const void *bytes, uint32_t nr)
+{
+	int r = 0;
+
+	for (unsigned int i = 0; i < 2 && r == 0; i++) {
+		r = image_pwrite(image, places[counts ^ 1u ^ i], bytes, nr);
+		if (r == 0)
+			r = image_sync(image);
+	}
+	return r;
+}
+
 int image_write_super(struct image *image)
 {
 	static const uint64_t places[2] = { SEAL_SUPERBLOCK_A, SEAL_SUPERBLOCK_B };
@@ -53,12 +70,22 @@ int image_write_super(struct image *image)
 
 	image->super.generation = le64_of(le64_get(image->super.generation) + 1);
 	r = superblock_finish(&image->super, &image->lane.mac);
-	for (unsigned int i = 0; i < 2 && r == 0; i++) {
-		r = image_pwrite(image, places[image->super_copy ^ 1u ^ i], &image->super,
+	if (r == 0)
+		r = write_copies(image, places, image->super_copy, &image->super,
 				 sizeof(image->super));
-		if (r == 0)
-			r = image_sync(image);
-	}
+	return r;
+}
+
+int image_write_keyring(struct image *image)
+{
+	static const uint64_t places[2] = { SEAL_KEYRING_A, SEAL_KEYRING_B };
+	int r;
+
+	image->keyring.generation = le64_of(le64_get(image->keyring.generation) + 1);
+	r = keyring_finish(&image->keyring, image->keys);
+	if (r == 0)
+		r = write_copies(image, places, image->keyring_copy, &image->keyring,
+				 sizeof(image->keyring));
 	return r;
 }
 

@@ -110,8 +110,10 @@ static int load_keyring(struct image *image, struct problem *problem)
 			image->nr_bad_copies++;
 			continue;
 		}
-		if (!found || le64_get(copy.generation) > le64_get(image->keyring.generation))
+		if (!found || le64_get(copy.generation) > le64_get(image->keyring.generation)) {
 			image->keyring = copy;
+			image->keyring_copy = (unsigned int)i;
+		}
 		found = true;
 	}
 	if (!found)

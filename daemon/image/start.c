@@ -253,6 +253,7 @@ int image_start(struct image *image, const struct image_session *session, struct
 	int r;
 
 	image->dirty_store = session->dirty_store;
+	image->xts = session->xts;
 	r = image_lane_init(image, &image->lane, session->xts);
 	if (r < 0) {
 		problem_set(problem, "image", image->path, "cannot set up its keys: %s",

@@ -210,6 +210,66 @@ int keyring_unlock(const struct seal_keyring *ring, const struct key_secret *con
 	return 0;
 }
 
+/* The row of plane key @key_id, or of none when it is 0; PLANE_KEYS_MAX: there is none. */
+static unsigned int find_row(const struct seal_keyring *ring, uint64_t key_id)
+{
+	unsigned int row = 0;
+
+	while (row < PLANE_KEYS_MAX && le64_get(ring->plane_keys[row].key_id) != key_id)
+		row++;
+	return row;
+}
+
+/* The same for the open key: rows and open keys need not lie alike. */
+static unsigned int find_key(const struct keyring_keys *keys, uint64_t key_id)
+{
+	unsigned int place = 0;
+
+	while (place < PLANE_KEYS_MAX && keys->plane[place].key_id != key_id)
+		place++;
+	return place;
+}
+
+int keyring_add_plane_key(struct seal_keyring *ring, struct keyring_keys *keys, uint64_t now_s,
+			  uint64_t *ret_key_id)
+{
+	const unsigned int row = find_row(ring, 0);
+	const unsigned int place = find_key(keys, 0);
+	const uint64_t key_id = le64_get(ring->next_key_id);
+	struct seal_wrapped_key wrapped = { .purpose = SEAL_KEY_PLANE,
+					    .key_id = le64_of(key_id),
+					    .created_s = le64_of(now_s) };
+	int r;
+
+	if (row == PLANE_KEYS_MAX || place == PLANE_KEYS_MAX)
+		return -ENOSPC;
+	r = draw_plane_key(&keys->plane[place].key);
+	if (r == 0)
+		r = key_wrap_seal_row(&wrapped, keys, keys->plane[place].key.bytes);
+	if (r < 0) {
+		explicit_bzero(&keys->plane[place].key, sizeof(keys->plane[place].key));
+		return r;
+	}
+	keys->plane[place].key_id = key_id;
+	ring->plane_keys[row] = wrapped;
+	ring->next_key_id = le64_of(key_id + 1);
+	*ret_key_id = key_id;
+	return 0;
+}
+
+void keyring_drop_plane_key(struct seal_keyring *ring, struct keyring_keys *keys, uint64_t key_id)
+{
+	const unsigned int row = find_row(ring, key_id);
+	const unsigned int place = find_key(keys, key_id);
+
+	if (key_id == 0)
+		return;
+	if (row < PLANE_KEYS_MAX)
+		ring->plane_keys[row] = (struct seal_wrapped_key){ 0 };
+	if (place < PLANE_KEYS_MAX)
+		explicit_bzero(&keys->plane[place], sizeof(keys->plane[place]));
+}
+
 /* Id 0 marks an empty place, so nobody may find it. */
 const struct xts_key *keyring_find_plane_key(const struct keyring_keys *keys, uint64_t key_id)
 {

@@ -58,6 +58,17 @@ int MUST_CHECK keyring_unlock(const struct seal_keyring *ring,
 			      const struct key_secret *const *secrets, unsigned int nr_secrets,
 			      unsigned int *ret_slot, struct keyring_keys **ret_keys);
 
+/*
+ * Draw a new plane key, with an id never used before, into a free row of both;
+ * *ret_key_id: its id. keyring_finish() comes after. Returns 0, -ENOSPC (no
+ * row is free), -ENOMEM or -EIO; on failure nothing has changed.
+ */
+int MUST_CHECK keyring_add_plane_key(struct seal_keyring *ring, struct keyring_keys *keys,
+				     uint64_t now_s, uint64_t *ret_key_id);
+
+/* Empty the row of plane key @key_id in both, if there is one. The key is wiped. */
+void keyring_drop_plane_key(struct seal_keyring *ring, struct keyring_keys *keys, uint64_t key_id);
+
 /* NULL when there is none of this id. The memory is @keys'. */
 const struct xts_key *keyring_find_plane_key(const struct keyring_keys *keys, uint64_t key_id);
 const uint8_t *keyring_find_mac_key(const struct keyring_keys *keys, uint64_t key_id);

@@ -59,6 +59,12 @@ static inline uint64_t map_pair_offset(const struct map *map, uint64_t index)
 	return map->config.map_offset + index * SEAL_PAIR_BYTES;
 }
 
+/* Of what the latest round writes (docs/format.md 4). Under the lock, or by the round. */
+static inline uint64_t map_generation_now(const struct map *map)
+{
+	return map->config.open_seq << SEAL_ROUND_BITS | map->round_no;
+}
+
 static inline bool map_is_written(const struct map *map, uint64_t index)
 {
 	return atomic_load(&map->written[index / 64]) >> (index % 64) & 1;

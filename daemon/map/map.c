@@ -213,6 +213,18 @@ int map_copy_block(struct map *map, uint64_t index, uint8_t ret_body[SEAL_BLOCK_
 	return r;
 }
 
+uint64_t map_add_plane(struct map *map, uint8_t value, const struct map_plane *plane)
+{
+	uint64_t born;
+
+	pthread_mutex_lock(&map->lock);
+	born = map_generation_now(map) + 1; /* a round under way has frozen its blocks before */
+	map->config.planes[value] = *plane;
+	map->config.plane_born[value] = born;
+	pthread_mutex_unlock(&map->lock);
+	return born;
+}
+
 void map_fail(struct map *map)
 {
 	pthread_mutex_lock(&map->lock);

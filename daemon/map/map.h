@@ -232,6 +232,12 @@ void map_fail(struct map *map);
 void map_switch_begin(struct map *map, struct lane *lane, struct waiter *waiter);
 void map_switch_end(struct map *map, uint8_t current);
 
+/*
+ * Between the two: plane @value exists from here on. Blocks of the rounds to
+ * come may name it, older ones may not. Returns that generation, for its row.
+ */
+uint64_t map_add_plane(struct map *map, uint8_t value, const struct map_plane *plane);
+
 /* Nothing dirty, nothing to punch, no round or sweep under way? */
 bool map_is_settled(struct map *map);
 

@@ -178,11 +178,6 @@ static void build_bitmap(struct map_round *round, uint64_t index, uint64_t gener
 			round->bitmap.body[(i - first) / 8] |= (uint8_t)(1 << ((i - first) % 8));
 }
 
-static uint64_t generation_now(const struct map *map)
-{
-	return map->config.open_seq << SEAL_ROUND_BITS | map->round_no;
-}
-
 static void write_next_bitmap(struct map_round *round)
 {
 	struct map *map = round->map;
@@ -194,7 +189,7 @@ static void write_next_bitmap(struct map_round *round)
 		sync_file(round, bitmap_synced);
 		return;
 	}
-	build_bitmap(round, round->bitmap_index, generation_now(map));
+	build_bitmap(round, round->bitmap_index, map_generation_now(map));
 	round->error = block_finish(&round->bitmap, &round->lane->mac);
 	if (round->error) {
 		round_end(round);
@@ -337,7 +332,7 @@ static bool freeze_block(struct map *map, struct dirty_block *dirty)
 	entries_store(map_entries(map, dirty->index), dirty->frozen.body);
 	dirty->is_frozen = memcmp(dirty->frozen.body, dirty->durable, sizeof(dirty->durable)) != 0;
 	if (dirty->is_frozen)
-		block_begin(&dirty->frozen, &id, generation_now(map));
+		block_begin(&dirty->frozen, &id, map_generation_now(map));
 	return dirty->is_frozen;
 }
 

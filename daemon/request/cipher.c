@@ -44,6 +44,16 @@ int cipher_init(struct lane *lane, const struct xts_ops *ops,
 	return 0;
 }
 
+int cipher_add(struct lane *lane, const struct xts_ops *ops, uint8_t entry,
+	       const struct xts_key *plane_key)
+{
+	int r = init_plane(lane, ops, entry, plane_key);
+
+	for (uint64_t tib = 0; r < 0 && tib < lane->disk->nr_tib; tib++)
+		xts_done(xts_of(lane, entry, tib));
+	return r;
+}
+
 void cipher_done(struct lane *lane)
 {
 	if (!lane->xts)

@@ -17,6 +17,10 @@
 int MUST_CHECK cipher_init(struct lane *lane, const struct xts_ops *ops,
 			   const struct xts_key *const plane_keys[MAP_VALUES]);
 
+/* The same for one more plane of a lane that has ciphers. Nothing may be in flight in it. */
+int MUST_CHECK cipher_add(struct lane *lane, const struct xts_ops *ops, uint8_t entry,
+			  const struct xts_key *plane_key);
+
 /* Wipes. Accepts a lane without ciphers. */
 void cipher_done(struct lane *lane);
 

@@ -262,3 +262,49 @@ Test(keyring, finish_makes_a_changed_keyring_good_again)
 	expect_opens_alike(&m);
 	unmake(&m);
 }
+
+/* ---- more plane keys ------------------------------------------------------- */
+
+Test(keyring, gives_each_plane_key_an_id_of_its_own_and_opens_again)
+{
+	struct made m = make(KEY_SOURCE_FILE, key_text);
+	struct keyring_keys *keys = NULL;
+	uint64_t first = 0, second = 0;
+	unsigned int slot;
+
+	cr_assert_eq(keyring_add_plane_key(&m.ring, m.keys, NOW_S, &first), 0);
+	keyring_drop_plane_key(&m.ring, m.keys, first);
+	cr_expect_null(keyring_find_plane_key(m.keys, first));
+	cr_assert_eq(keyring_add_plane_key(&m.ring, m.keys, NOW_S, &second), 0);
+	cr_expect_neq(first, second, "an id was given out twice");
+	cr_assert_eq(keyring_finish(&m.ring, m.keys), 0);
+
+	cr_assert_eq(unlock(&m.ring, m.secret, &slot, &keys), 0);
+	cr_expect_null(keyring_find_plane_key(keys, first));
+	cr_expect_arr_eq(keyring_find_plane_key(keys, second)->bytes,
+			 keyring_find_plane_key(m.keys, second)->bytes, sizeof(struct xts_key));
+	cr_expect_arr_neq(keyring_find_plane_key(keys, second)->bytes,
+			  keyring_find_plane_key(keys, 3)->bytes, sizeof(struct xts_key));
+	key_mem_free(keys);
+	unmake(&m);
+}
+
+Test(keyring, says_when_no_row_is_free_and_changes_nothing)
+{
+	struct made m = make(KEY_SOURCE_FILE, key_text);
+	struct seal_keyring before;
+	uint64_t key_id = 0;
+	int r = 0;
+
+	for (unsigned int i = 0; i < PLANE_KEYS_MAX && r == 0; i++) {
+		before = m.ring;
+		r = keyring_add_plane_key(&m.ring, m.keys, NOW_S, &key_id);
+	}
+	cr_expect_eq(r, -ENOSPC);
+	cr_expect_arr_eq((const uint8_t *)&m.ring, (const uint8_t *)&before, sizeof(before));
+	keyring_drop_plane_key(&m.ring, m.keys, 0);
+	cr_expect_arr_eq((const uint8_t *)&m.ring, (const uint8_t *)&before, sizeof(before));
+	keyring_drop_plane_key(&m.ring, m.keys, key_id);
+	cr_expect_eq(keyring_add_plane_key(&m.ring, m.keys, NOW_S, &key_id), 0);
+	unmake(&m);
+}
