@@ -16,6 +16,8 @@
 #   XDG_RUNTIME_DIR      inside TEST_DIR
 #   SEALBLK_LONG         1 when there is time for the long version (check-long)
 #
+# What a test prints after "figures: " is shown beside its name.
+#
 # The whole output of a test is kept in BUILD/tests/log/NAME.log.
 set -uo pipefail
 
@@ -59,8 +61,8 @@ start() {
 	local name dir log path limit=$timeout_s
 	path=$(realpath "$1")
 	name=$(name_of_test "$1")
-	# Machines without KVM are slow.
-	[[ $name == guest-* ]] && limit=$((3 * timeout_s))
+	# Machines without KVM are slow, and there are many mutants.
+	[[ $name == guest-* || $name == sim-* ]] && limit=$((3 * timeout_s))
 	log=$log_dir/$name.log
 	dir=$(mktemp -d "${TMPDIR:-/tmp}/sb.XXXXXX")
 	# The longest socket below still has to fit the 108 bytes of sun_path.
@@ -82,7 +84,7 @@ report() {
 	local pid=$1 status=$2
 	local name=${name_of[$pid]} log=${log_of[$pid]}
 	local seconds=$((SECONDS - start_of[$pid]))
-	local tested=1 good=1 bad=1 crashed=0 inside=
+	local tested=1 good=1 bad=1 crashed=0 inside= figures
 
 	if grep -q 'Synthesis: Tested:' "$log"; then
 		read -r tested good bad crashed <<<"$(criterion_counts "$log")"
@@ -92,7 +94,8 @@ report() {
 	case $status in
 	0)
 		passed=$((passed + good))
-		echo "PASS $name ($seconds s$inside)"
+		figures=$(sed -n 's/^figures: //p' "$log" | tail -n 1)
+		echo "PASS $name ($seconds s$inside)${figures:+: $figures}"
 		;;
 	77)
 		skipped=$((skipped + 1))

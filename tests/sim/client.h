@@ -10,6 +10,9 @@
 #include "sim/script.h"
 #include "sim/world.h"
 
+enum { CLIENT_OPS_MAX = 8 };
+_Static_assert((int)SCRIPT_STEPS_MAX <= (int)CLIENT_OPS_MAX, "all steps of a script at once");
+
 struct client_op {
 	struct client *client;
 	const struct script_step *step;
@@ -18,31 +21,31 @@ struct client_op {
 	struct oracle_change change;
 	uint32_t issued_at;
 	struct request request;
-	uint8_t data[ORACLE_SECTORS * SECTOR_BYTES];
+	uint8_t data[ORACLE_SECTORS_MAX * SECTOR_BYTES];
 };
 
 struct client {
 	struct world *world;
 	struct oracle *oracle;
-	uint8_t first_content;	     /* of the data of operation 0; that of i is i more */
+	uint32_t next_content;	     /* of the next data to be written */
 	struct client_op *switching; /* NULL: encryption is not being switched */
 	uint64_t nr_answers;
 	bool strange_read; /* one answered with what it may not: see below */
-	uint64_t read_allowed;
-	uint8_t read_found;
+	struct content_set read_allowed;
+	uint32_t read_found;
 	uint32_t read_sector;
 
 	/* The plane that must not be written to since a switch: its window then. */
 	bool has_frozen;
 	unsigned int frozen_plane;
-	uint8_t frozen[WINDOW_SECTORS * SECTOR_BYTES];
+	uint8_t frozen[WINDOW_SECTORS_MAX * SECTOR_BYTES];
 
-	struct client_op ops[SCRIPT_STEPS_MAX];
+	struct client_op ops[CLIENT_OPS_MAX];
 };
 
 void client_init(struct client *client, struct world *world, struct oracle *oracle);
 
-/* Issue @step, number @i of its script. */
+/* Issue @step, which is borrowed until it is answered, as number @i of those not answered yet. */
 struct client_op *client_issue(struct client *client, const struct script_step *step,
 			       unsigned int i);
 

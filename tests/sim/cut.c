@@ -7,14 +7,16 @@
  * there for certain, the others come from candidates, oldest first. A state
  * picks one version of every slot.
  */
+#include "sim/digest.h"
 #include "sim/state.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-static const uint8_t zeros[SECTOR_BYTES];
-
-enum { CELLS_MAX = 63 }; /* one bit of a state's index each */
+enum {
+	CELLS_MAX = 63, /* one bit of a state's index each */
+	UNIT_BYTES = 16,
+};
 
 struct touch {
 	uint32_t file;
@@ -25,6 +27,7 @@ struct touch {
 struct version {
 	uint32_t candidate; /* nr_candidates: the image as it is */
 	bool is_distinct;   /* reads unlike every older version */
+	uint64_t hash;	    /* sparse_hash() */
 };
 
 struct slot {
@@ -34,6 +37,7 @@ struct slot {
 	uint32_t nr_versions;
 	uint32_t nr_distinct;
 	uint64_t stride; /* SIM_SECTORS: product of nr_distinct of the slots before */
+	uint64_t image_hash;
 };
 
 struct sim_cut {
@@ -181,13 +185,12 @@ static const uint8_t *version_bytes(const struct sim_cut *cut, const struct slot
 /* Beyond the end of the file zeros that were written differ from none: it grows. */
 static bool reads_same(const struct sim_cut *cut, const struct slot *slot, uint32_t a, uint32_t b)
 {
-	const uint8_t *bytes_a = version_bytes(cut, slot, a);
-	const uint8_t *bytes_b = version_bytes(cut, slot, b);
+	const struct version *versions = &cut->versions[slot->first_version];
 
 	if (sectors_to_bytes(slot->sector) >= image_bytes_of(cut, slot->file) &&
-	    !bytes_a != !bytes_b)
+	    !version_bytes(cut, slot, a) != !version_bytes(cut, slot, b))
 		return false;
-	return memcmp(bytes_a ? bytes_a : zeros, bytes_b ? bytes_b : zeros, SECTOR_BYTES) == 0;
+	return versions[a].hash == versions[b].hash;
 }
 
 static void add_version(struct sim_cut *cut, struct slot *slot, uint32_t candidate)
@@ -195,6 +198,7 @@ static void add_version(struct sim_cut *cut, struct slot *slot, uint32_t candida
 	struct version *version = &cut->versions[slot->first_version + slot->nr_versions];
 
 	*version = (struct version){ .candidate = candidate, .is_distinct = true };
+	version->hash = sparse_hash(slot->sector, version_bytes(cut, slot, slot->nr_versions));
 	for (uint32_t older = 0; older < slot->nr_versions && version->is_distinct; older++)
 		version->is_distinct = !reads_same(cut, slot, older, slot->nr_versions);
 	slot->nr_distinct += version->is_distinct;
@@ -210,6 +214,7 @@ static uint32_t fill_slot(struct sim_cut *cut, struct slot *slot, const struct t
 	slot->file = first.file;
 	slot->sector = first.sector;
 	add_version(cut, slot, cut->nr_candidates);
+	slot->image_hash = cut->versions[slot->first_version].hash;
 	for (; at < touches->nr; at++) {
 		const struct touch *touch = &touches->all[at];
 
@@ -254,7 +259,9 @@ static void count_states(struct sim_cut *cut)
 	uint64_t nr = 1;
 
 	cut->is_exhaustive = true;
-	if (cut->plan.grain == SIM_WHOLE_WRITES) {
+	if (cut->plan.grain == SIM_UNITS) {
+		cut->is_exhaustive = false;
+	} else if (cut->plan.grain == SIM_WHOLE_WRITES) {
 		cut->is_exhaustive = cut->nr_cells <= CELLS_MAX;
 		nr = cut->is_exhaustive ? UINT64_C(1) << cut->nr_cells : 0;
 	} else {
@@ -320,6 +327,31 @@ static uint32_t survivor(const struct sim_cut *cut, uint64_t index, const struct
 	return at;
 }
 
+/*
+ * The bytes of @slot in state @index, NULL for a hole; made in @buffer when the
+ * sector is torn inside.
+ */
+static const uint8_t *slot_bytes(const struct sim_cut *cut, uint64_t index, const struct slot *slot,
+				 uint8_t buffer[SECTOR_BYTES])
+{
+	const uint32_t version = survivor(cut, index, slot);
+	const uint8_t *bytes = version_bytes(cut, slot, version);
+	const uint8_t *before = version > 0 ? version_bytes(cut, slot, version - 1) : NULL;
+	uint64_t chance = mix64(mix64(cut->plan.seed + slot->sector) + index);
+
+	if (cut->plan.grain != SIM_UNITS || version == 0 || !bytes)
+		return bytes;
+	for (size_t at = 0; at < SECTOR_BYTES; at += UNIT_BYTES, chance >>= 1) {
+		if (chance & 1)
+			memcpy(buffer + at, bytes + at, UNIT_BYTES);
+		else if (before)
+			memcpy(buffer + at, before + at, UNIT_BYTES);
+		else
+			memset(buffer + at, 0, UNIT_BYTES);
+	}
+	return buffer;
+}
+
 static struct sim *take_power_cut(const struct sim_cut *cut, uint64_t index)
 {
 	const struct sim *sim = cut->sim;
@@ -331,9 +363,9 @@ static struct sim *take_power_cut(const struct sim_cut *cut, uint64_t index)
 	}
 	for (uint32_t i = 0; i < cut->nr_slots; i++) {
 		const struct slot *slot = &cut->slots[i];
-		const uint32_t version = survivor(cut, index, slot);
 		struct sim_file *file = &after->files[slot->file];
-		const uint8_t *bytes = version_bytes(cut, slot, version);
+		uint8_t buffer[SECTOR_BYTES];
+		const uint8_t *bytes = slot_bytes(cut, index, slot, buffer);
 		const uint64_t end_bytes = sectors_to_bytes(slot->sector + 1);
 
 		sparse_set(&file->medium, slot->sector, bytes);
@@ -386,6 +418,31 @@ struct sim *sim_cut_take(const struct sim_cut *cut, uint64_t index)
 {
 	sim_require(index < cut->nr_states, "a state beyond the last");
 	return cut->plan.kind == SIM_KILL ? take_kill(cut, index) : take_power_cut(cut, index);
+}
+
+uint64_t sim_cut_digest(const struct sim_cut *cut, uint64_t index)
+{
+	uint64_t sums[SIM_FILES_MAX];
+	uint64_t digest = cut->plan.kind;
+
+	for (uint32_t i = 0; i < cut->sim->nr_files; i++)
+		sums[i] = image_of(cut, i)->sum;
+	for (uint32_t i = 0; i < cut->nr_slots; i++) {
+		const struct slot *slot = &cut->slots[i];
+		uint8_t buffer[SECTOR_BYTES];
+
+		sums[slot->file] -= slot->image_hash;
+		if (cut->plan.grain == SIM_UNITS)
+			sums[slot->file] +=
+				sparse_hash(slot->sector, slot_bytes(cut, index, slot, buffer));
+		else
+			sums[slot->file] +=
+				cut->versions[slot->first_version + survivor(cut, index, slot)]
+					.hash;
+	}
+	for (uint32_t i = 0; i < cut->sim->nr_files; i++)
+		digest = digest_number(digest, sums[i]);
+	return digest;
 }
 
 struct sim_cut *sim_cut_new(const struct sim *sim, const struct sim_cut_plan *plan)

@@ -12,20 +12,25 @@
  */
 #include "sim/explore.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "sim/client.h"
+#include "sim/host.h"
 #include "sim/sparse.h"
 #include "sim/state.h"
 #include "sim/verify.h"
 
 const struct geometry explore_geometries[GEOMETRIES] = {
-	{ .disk_sectors = 1024, .first_sector = 1000 },
-	{ .disk_sectors = SEAL_BLOCK_SECTORS + 16, .first_sector = SEAL_BLOCK_SECTORS - 1 },
+	{ .disk_sectors = 1024, .first_sector = 1000, .nr_sectors = SCRIPT_SECTORS },
+	{ .disk_sectors = SEAL_BLOCK_SECTORS + 16,
+	  .first_sector = SEAL_BLOCK_SECTORS - 1,
+	  .nr_sectors = SCRIPT_SECTORS },
 };
 
-enum { START_CONTENT = CONTENT_LAST };
+/* What a start left in the sectors: above all that a script writes. */
+enum { START_CONTENT = CONTENT_FIRST + 100 };
 
 /* A stretch of program between two crashes, looked at from outside. */
 struct run {
@@ -51,14 +56,19 @@ static enum severity worse(enum severity severity, enum sim_cut_kind kind)
 }
 
 /* What a second look at the same state would find again. */
-static uint64_t digest_of(const struct run *run, const struct sim *sim, uint64_t memory,
+static uint64_t digest_of(const struct run *run, uint64_t files, uint64_t memory,
 			  enum severity severity)
 {
 	const struct oracle *oracle = run->oracle;
-	uint64_t digest = world_digest(run->world, sim, memory);
+	uint64_t digest = world_digest(run->world, files, memory);
 
-	for (uint32_t n = 0; n < ORACLE_SECTORS; n++)
-		digest = digest_number(digest, oracle_allowed(oracle, n, severity));
+	for (uint32_t n = 0; n < oracle->nr_sectors; n++) {
+		const struct content_set allowed = oracle_allowed(oracle, n, severity);
+
+		for (uint32_t i = 0; i < allowed.nr; i++)
+			digest = digest_number(digest, allowed.contents[i]);
+		digest = digest_number(digest, allowed.nr);
+	}
 	return digest_number(digest, oracle->enabled << 1 | oracle->enabled_wanted);
 }
 
@@ -75,7 +85,7 @@ static void check_again(struct explorer *x, struct world *world, const struct or
 
 	for (uint64_t i = 0; i < sim_cut_states(cut); i++) {
 		struct world *after = world_after(world, sim_cut_take(cut, i), SIM_POWER_CUT);
-		uint8_t contents[ORACLE_SECTORS];
+		uint32_t contents[ORACLE_SECTORS_MAX];
 
 		verify_opens(x, after);
 		verify_world(x, after, oracle, SEVERITY_POWER, contents);
@@ -87,7 +97,7 @@ static void check_again(struct explorer *x, struct world *world, const struct or
 
 /* @world, owned, is what a crash left: open it and look. */
 static void check_state(const struct run *crashed, struct world *world, enum severity severity,
-			uint64_t digest)
+			uint64_t digest, enum sim_grain grain)
 {
 	struct explorer *x = crashed->x;
 	struct run recovery = {
@@ -98,36 +108,44 @@ static void check_state(const struct run *crashed, struct world *world, enum sev
 		.states_max = x->recovery_states,
 		.depth = crashed->depth + 1,
 	};
-	const uint64_t random = world_swap_random(0);
-	uint8_t contents[ORACLE_SECTORS];
+	const uint64_t random = host_swap_random(0);
+	uint32_t contents[ORACLE_SECTORS_MAX];
 	struct oracle oracle;
 
 	x->nr_recoveries++;
 	sim_trace(world->sim, x->trace);
-	if (recovery.depth < EXPLORE_DEPTH_MAX && digest % x->recrash_one_in == 0) {
+	if (recovery.depth < EXPLORE_DEPTH_MAX && grain != SIM_UNITS &&
+	    digest % x->recrash_one_in == 0) {
 		world->tap.moment = moment;
 		world->tap.arg = &recovery;
 	}
 	verify_opens(x, world);
+	x->may_be_torn = grain == SIM_UNITS;
 	verify_world(x, world, crashed->oracle, severity, contents);
+	x->may_be_torn = false;
 	world->tap.moment = NULL;
-	oracle = verify_oracle(world, contents);
-	if (digest % x->reopen_one_in == 0)
+	if (grain != SIM_UNITS && digest % x->reopen_one_in == 0) {
+		oracle = verify_oracle(world, contents);
 		check_again(x, world, &oracle);
+	}
 	world_free(world);
-	world_swap_random(random);
+	host_swap_random(random);
 }
 
 static struct sim_cut *cut_now(struct explorer *x, const struct world *world,
-			       enum sim_cut_kind kind, uint64_t states_max)
+			       enum sim_cut_kind kind, enum sim_grain grain, uint64_t states_max)
 {
 	const struct sim_cut_plan plan = {
-		.kind = kind, .grain = SIM_SECTORS, .states_max = states_max, .seed = 1
+		.kind = kind,
+		.grain = grain,
+		.states_max = states_max,
+		.seed = mix64(x->script_seed + sim_steps(world->sim)),
 	};
 	struct sim_cut *cut = sim_cut_new(world->sim, &plan);
 
 	x->notes[x->nr_notes++] = (struct crash_note){
 		.kind = kind,
+		.grain = grain,
 		.steps = sim_steps(world->sim),
 		.nr_pending = sim_cut_pending(cut),
 		.nr_states = sim_cut_states(cut),
@@ -141,25 +159,44 @@ static void end_cut(struct explorer *x, struct sim_cut *cut)
 	x->nr_notes--;
 }
 
-static void try_cut(const struct run *run, enum sim_cut_kind kind)
+/* Returns whether these were all states that there are at this grain. */
+static bool try_cut(const struct run *run, enum sim_cut_kind kind, enum sim_grain grain,
+		    uint64_t states_max)
 {
 	struct explorer *x = run->x;
 	const enum severity severity = worse(run->severity, kind);
 	const uint64_t memory = kind == SIM_KILL ? memory_store_digest(&run->world->memory) : 0;
-	struct sim_cut *cut = cut_now(x, run->world, kind, run->states_max);
+	struct sim_cut *cut = cut_now(x, run->world, kind, grain, states_max);
+	const uint64_t rest = digest_of(run, 0, memory, severity);
+	const bool exhaustive = sim_cut_exhaustive(cut);
 
 	for (uint64_t i = 0; i < sim_cut_states(cut); i++) {
-		struct sim *sim = sim_cut_take(cut, i);
-		const uint64_t digest = digest_of(run, sim, memory, severity);
+		const uint64_t digest = digest_number(rest, sim_cut_digest(cut, i));
 
 		x->nr_states++;
 		x->notes[x->nr_notes - 1].state = i;
 		if (digest_set_add(&x->seen, digest))
-			check_state(run, world_after(run->world, sim, kind), severity, digest);
-		else
-			sim_free(sim);
+			check_state(run, world_after(run->world, sim_cut_take(cut, i), kind),
+				    severity, digest, grain);
 	}
 	end_cut(x, cut);
+	return exhaustive;
+}
+
+/*
+ * First with torn writes: when there are so few states that all are looked at,
+ * the untorn ones are among them.
+ */
+static void try_cuts(const struct run *run, enum sim_cut_kind kind)
+{
+	struct explorer *x = run->x;
+
+	x->nr_cuts++;
+	if (!try_cut(run, kind, SIM_SECTORS, min_u64(x->torn_states, run->states_max)) &&
+	    !try_cut(run, kind, SIM_WHOLE_WRITES, run->states_max))
+		x->nr_sampled++;
+	if (kind == SIM_POWER_CUT && run->depth == 0)
+		(void)try_cut(run, kind, SIM_UNITS, x->unit_states);
 }
 
 /* Called whenever the program is about to wait. */
@@ -173,8 +210,8 @@ static void moment(void *arg)
 		return;
 	run->last_steps = steps;
 	run->last_answers = answers;
-	try_cut(run, SIM_POWER_CUT);
-	try_cut(run, SIM_KILL);
+	try_cuts(run, SIM_POWER_CUT);
+	try_cuts(run, SIM_KILL);
 }
 
 /* ---- scripts -------------------------------------------------------------- */
@@ -187,13 +224,17 @@ static void crash_and_go_on(struct explorer *x, const struct script *script,
 			    const struct world *world, const struct oracle *oracle, unsigned int at)
 {
 	const enum sim_cut_kind kind = script->steps[at].op == 'K' ? SIM_KILL : SIM_POWER_CUT;
-	struct sim_cut *cut = cut_now(x, world, kind, x->branch_states);
+	struct sim_cut *cut = cut_now(x, world, kind, SIM_WHOLE_WRITES, x->branch_states);
+	struct digest_set seen = { 0 };
 
 	for (uint64_t i = 0; i < sim_cut_states(cut); i++) {
+		if (!digest_set_add(&seen, sim_cut_digest(cut, i)))
+			continue;
 		x->notes[x->nr_notes - 1].state = i;
 		run_from(x, script, world_after(world, sim_cut_take(cut, i), kind), oracle,
 			 worse(SEVERITY_NONE, kind), at + 1);
 	}
+	digest_set_done(&seen);
 	end_cut(x, cut);
 }
 
@@ -214,11 +255,11 @@ static void check_client(struct explorer *x, const struct client *client, int r)
 		verify_failed(x, "the program is stuck: %s", strerror(-r));
 	if (client->strange_read)
 		verify_failed_content(x, client->read_sector, client->read_found,
-				      client->read_allowed);
+				      &client->read_allowed);
 	if (!client_left_plane_alone(client))
 		verify_failed(x, "plane %u was written to after the switch away from it",
 			      client->frozen_plane);
-	for (unsigned int i = 0; i < SCRIPT_STEPS_MAX; i++)
+	for (unsigned int i = 0; i < CLIENT_OPS_MAX; i++)
 		if (client->ops[i].client && !client->ops[i].pending && client->ops[i].error < 0)
 			verify_failed(x, "operation %u failed: %s", i + 1,
 				      strerror(-client->ops[i].error));
@@ -227,7 +268,7 @@ static void check_client(struct explorer *x, const struct client *client, int r)
 static void run_to_end(struct run *run, struct client *client)
 {
 	const int r = client_wait(client, NULL);
-	uint8_t contents[ORACLE_SECTORS];
+	uint32_t contents[ORACLE_SECTORS_MAX];
 	struct oracle closed;
 
 	check_client(run->x, client, r);
@@ -252,10 +293,11 @@ static void run_from(struct explorer *x, const struct script *script, struct wor
 		.severity = severity,
 		.states_max = x->cut_states,
 	};
-	uint8_t contents[ORACLE_SECTORS];
+	uint32_t contents[ORACLE_SECTORS_MAX];
 	bool crashed = false;
 
 	client_init(client, world, &oracle);
+	client->next_content = CONTENT_FIRST + at;
 	world->tap.arg = &run;
 	if (at == script->nr)
 		world->tap.moment = moment;
@@ -286,6 +328,14 @@ static void run_from(struct explorer *x, const struct script *script, struct wor
 	free(client);
 }
 
+void explore_begin(struct explorer *x, const struct script *script, const char *option)
+{
+	x->script_seed = digest_number(x->seed, script_digest(script));
+	script_text(script, x->script_text);
+	snprintf(x->again, sizeof(x->again), "%ssim-explorer -g %u -s %" PRIu64 " %s%s",
+		 x->is_long ? "SEALBLK_LONG=1 " : "", x->geometry, x->seed, option, x->script_text);
+}
+
 void explore_script(struct explorer *x, const struct script *script)
 {
 	const uint64_t seed = script->order >= ORDER_SEED ? script->order : 0;
@@ -293,7 +343,7 @@ void explore_script(struct explorer *x, const struct script *script)
 	struct oracle oracle;
 
 	x->nr_scripts++;
-	script_text(script, x->script_text);
+	explore_begin(x, script, "");
 	sim_trace(world->sim, x->trace);
 	sim_split_completions(world->sim, seed != 0);
 	explore_oracle(script->start, &oracle);
@@ -304,32 +354,37 @@ void explore_script(struct explorer *x, const struct script *script)
 
 void explore_oracle(enum script_start start, struct oracle *ret_oracle)
 {
-	static const uint8_t fresh[ORACLE_SECTORS] = { CONTENT_BASE, CONTENT_BASE };
-	static const uint8_t written[ORACLE_SECTORS] = { START_CONTENT, START_CONTENT };
+	uint32_t contents[SCRIPT_SECTORS];
 
-	oracle_init(ret_oracle, start == START_FRESH ? fresh : written,
-		    start == START_FRESH || start == START_SEALED);
+	for (uint32_t n = 0; n < SCRIPT_SECTORS; n++)
+		contents[n] = start == START_FRESH ? CONTENT_BASE : START_CONTENT;
+	if (start == START_HALF || start == START_REKEYED)
+		contents[0] = START_CONTENT + 1;
+	oracle_init(ret_oracle, SCRIPT_SECTORS, contents,
+		    start != START_PLAIN && start != START_HALF);
 }
 
-/* Run @text on @world and close it. */
-static void prepare(struct world *world, const char *text)
+/* A copy of @from on which @text has run, whose data begins with @content; closed. */
+static struct world *prepare(const struct world *from, enum script_start start, const char *text,
+			     uint32_t content)
 {
-	const struct script script = script_parse(START_FRESH, ORDER_OLDEST, text);
+	const struct script script = script_parse(start, ORDER_OLDEST, text);
+	struct world *world = world_clone(from, 0);
 	struct client *client = sparse_alloc(sizeof(*client));
 	struct oracle oracle;
 
-	explore_oracle(START_FRESH, &oracle);
+	explore_oracle(start, &oracle);
 	client_init(client, world, &oracle);
-	client->first_content = START_CONTENT;
+	client->next_content = content;
 	sim_require(world_open(world, false) == 0, "a new image does not open");
-	for (unsigned int i = 0; i < script.nr; i++) {
+	for (unsigned int i = 0; i < script.nr; i++)
 		sim_require(client_wait(client, client_issue(client, &script.steps[i], i)) == 0,
 			    "a new image does not work");
-	}
 	sim_require(client_wait(client, NULL) == 0, "a new image does not work");
 	sim_require(image_stop(world->image, &world->problem) == 0, "it does not close");
 	world_abandon(world);
 	free(client);
+	return world;
 }
 
 void explore_init(struct explorer *x)
@@ -338,12 +393,13 @@ void explore_init(struct explorer *x)
 		struct world **starts = x->starts[g];
 
 		starts[START_FRESH] = world_new(&explore_geometries[g]);
-		starts[START_SEALED] = world_clone(starts[START_FRESH], 0);
-		prepare(starts[START_SEALED], "Wb L");
-		starts[START_PLAIN] = world_clone(starts[START_SEALED], 0);
-		prepare(starts[START_PLAIN], "- L");
-		starts[START_HALF] = world_clone(starts[START_PLAIN], 0);
-		prepare(starts[START_HALF], "W0 L");
+		starts[START_SEALED] =
+			prepare(starts[START_FRESH], START_FRESH, "W02 L", START_CONTENT);
+		starts[START_PLAIN] = prepare(starts[START_SEALED], START_SEALED, "- L", 0);
+		starts[START_HALF] =
+			prepare(starts[START_PLAIN], START_PLAIN, "W0 L", START_CONTENT + 1);
+		starts[START_REKEYED] =
+			prepare(starts[START_SEALED], START_SEALED, "N W0 L", START_CONTENT + 1);
 	}
 }
 

@@ -33,27 +33,42 @@ static const struct fault_kind {
 	{ "a write fails in the middle",
 	  { .kind = RING_WRITE, .error = -EIO, .moved_bytes = SECTOR_BYTES } },
 	{ "a write is short", { .kind = RING_WRITE, .moved_bytes = SECTOR_BYTES } },
+	{ "every write fails from one on",
+	  { .kind = RING_WRITE, .error = -EIO, .persistent = true } },
 	{ "a write is interrupted", { .kind = RING_WRITE, .error = -EINTR } },
+	{ "a write is to be tried again", { .kind = RING_WRITE, .error = -EAGAIN } },
 	{ "the disk is full at a write", { .kind = RING_WRITE, .error = -ENOSPC } },
 	{ "the disk is full from a write on",
 	  { .kind = RING_WRITE, .error = -ENOSPC, .persistent = true } },
 	{ "the disk is full at an allocation", { .kind = RING_ALLOCATE, .error = -ENOSPC } },
+	{ "the disk is full from an allocation on",
+	  { .kind = RING_ALLOCATE, .error = -ENOSPC, .persistent = true } },
+	{ "allocating is not supported",
+	  { .kind = RING_ALLOCATE, .error = -EOPNOTSUPP, .persistent = true } },
 	{ "a punch fails", { .kind = RING_PUNCH, .error = -EIO } },
 	{ "punching is not supported",
 	  { .kind = RING_PUNCH, .error = -EOPNOTSUPP, .persistent = true } },
+	{ "a punch is interrupted", { .kind = RING_PUNCH, .error = -EINTR } },
 	{ "a read fails", { .kind = RING_READ, .error = -EIO } },
+	{ "every read fails from one on",
+	  { .kind = RING_READ, .error = -EIO, .persistent = true } },
+	{ "a read is short", { .kind = RING_READ, .moved_bytes = SECTOR_BYTES } },
+	{ "a read is interrupted", { .kind = RING_READ, .error = -EINTR } },
+	{ "a read is to be tried again", { .kind = RING_READ, .error = -EAGAIN } },
 };
 
 static const struct {
 	enum script_start start;
 	const char *text;
 } scripts[] = {
-	{ START_FRESH, "W0 L" },      { START_FRESH, "F0 W0 L" },
-	{ START_FRESH, "Wb L W1 L" }, { START_FRESH, "T0 W1 L W0" },
-	{ START_FRESH, "Z0 L T0 L" }, { START_FRESH, "W0 W1& L W0" },
-	{ START_SEALED, "W0 L F1" },  { START_SEALED, "T0 L W0 L" },
-	{ START_SEALED, "Y0 F0 W0" }, { START_PLAIN, "W0 L T1 L" },
-	{ START_PLAIN, "F0 F0 c L" }, { START_SEALED, "R0 Tb L W0" },
+	{ START_FRESH, "W0 L" },       { START_FRESH, "F0 W0 L" },
+	{ START_FRESH, "W01 L W1 L" }, { START_FRESH, "T0 W1 L W0" },
+	{ START_FRESH, "Z0 L T0 L" },  { START_FRESH, "W0 W1& L W0" },
+	{ START_SEALED, "W0 L F1" },   { START_SEALED, "T0 L W0 L" },
+	{ START_SEALED, "Y0 F0 W0" },  { START_PLAIN, "W0 L T1 L" },
+	{ START_PLAIN, "F0 F0 c L" },  { START_SEALED, "R0 T01 L W0" },
+	{ START_SEALED, "- W0 L" },    { START_PLAIN, "W0 + W01 L" },
+	{ START_FRESH, "N W0 L W1" },  { START_REKEYED, "W1 - W0 L" },
 };
 
 /* What became of a run until it was closed or crashed. */
@@ -122,11 +137,12 @@ static void judge_spoiled(struct outcome *out, const struct client_op *op)
 		verify_failed(out->x, "the export goes on after a failure");
 }
 
-static void run_ops(struct outcome *out, const struct script *script)
+static void run_ops(struct outcome *out, const struct script *script, uint32_t first_content)
 {
 	struct client *client = sparse_alloc(sizeof(*client));
 
 	client_init(client, out->world, &out->oracle);
+	client->next_content = first_content;
 	for (unsigned int i = 0; i < script->nr; i++) {
 		const bool struck = has_struck(out);
 		const struct client_op *op = client_issue(client, &script->steps[i], i);
@@ -142,6 +158,21 @@ static void run_ops(struct outcome *out, const struct script *script)
 	free(client);
 }
 
+/* With space again, an export that nothing has spoiled works as ever, without a restart. */
+static void go_on(struct outcome *out)
+{
+	const struct script script = script_parse(START_FRESH, ORDER_OLDEST, "W01 T1 L F01 L");
+	const struct sim_fault *fault = out->fault;
+	static const struct sim_fault none = { .kind = RING_READ, .nth = UINT64_MAX };
+
+	if (!fault->persistent || fault->error != -ENOSPC || out->spoiled)
+		return;
+	sim_forget_faults(out->world->sim);
+	out->fault = &none; /* from here on nothing may fail */
+	run_ops(out, &script, CONTENT_FIRST + SCRIPT_STEPS_MAX);
+	out->fault = fault;
+}
+
 /* ---- afterwards ----------------------------------------------------------- */
 
 /*
@@ -151,7 +182,7 @@ static void run_ops(struct outcome *out, const struct script *script)
 static void reopen(const struct outcome *out, struct world *after, enum severity severity)
 {
 	struct explorer *x = out->x;
-	uint8_t contents[ORACLE_SECTORS];
+	uint32_t contents[ORACLE_SECTORS_MAX];
 	struct oracle found;
 	bool accept_loss = false;
 	int r = -EIO;
@@ -209,7 +240,7 @@ static void stop(struct outcome *out)
 /* READ must work, and its answer be what the client was told. */
 static void read_on(struct outcome *out)
 {
-	uint8_t contents[ORACLE_SECTORS];
+	uint32_t contents[ORACLE_SECTORS_MAX];
 
 	if (out->fault->kind == RING_READ)
 		return;
@@ -238,7 +269,7 @@ static struct world *run_and_kill(struct explorer *x, const struct script *scrip
 	struct world *killed;
 
 	out.world = open_start(x, script, &out.oracle);
-	run_ops(&out, script);
+	run_ops(&out, script, CONTENT_FIRST);
 	*ret_oracle = out.oracle;
 	killed = world_after(out.world, sim_copy_files(out.world->sim, 0), SIM_KILL);
 	world_free(out.world);
@@ -256,8 +287,9 @@ static bool run_script(struct explorer *x, const struct script *script,
 	out.nr_before = sim_count(out.world->sim, fault->kind);
 	sim_trace(out.world->sim, x->trace);
 	sim_fault(out.world->sim, fault);
-	run_ops(&out, script);
+	run_ops(&out, script, CONTENT_FIRST);
 	read_on(&out);
+	go_on(&out);
 	out.may_lose = out.spoiled || is_late(fault);
 	crash(&out, SIM_KILL);
 	crash(&out, SIM_POWER_CUT);
@@ -308,6 +340,15 @@ static void run_every_nth(struct explorer *x, const struct script *script,
 	x->fault_text = NULL;
 }
 
+void faults_run_script(struct explorer *x, const struct script *script)
+{
+	explore_begin(x, script, "-f ");
+	for (size_t k = 0; k < ARRAY_LEN(fault_kinds); k++) {
+		run_every_nth(x, script, &fault_kinds[k], run_script);
+		run_every_nth(x, script, &fault_kinds[k], run_recovery);
+	}
+}
+
 void faults_run(struct explorer *x, unsigned int one_in)
 {
 	x->geometry = 0;
@@ -315,11 +356,7 @@ void faults_run(struct explorer *x, unsigned int one_in)
 		const struct script script =
 			script_parse(scripts[i].start, ORDER_OLDEST, scripts[i].text);
 
-		script_text(&script, x->script_text);
-		for (size_t k = 0; k < ARRAY_LEN(fault_kinds); k++) {
-			run_every_nth(x, &script, &fault_kinds[k], run_script);
-			run_every_nth(x, &script, &fault_kinds[k], run_recovery);
-		}
+		faults_run_script(x, &script);
 	}
 }
 
@@ -330,7 +367,7 @@ void faults_lose_dirty_file(struct explorer *x)
 	struct outcome out = { .x = x, .fault = &none, .may_lose = true };
 	struct world *killed;
 
-	script_text(&script, x->script_text);
+	explore_begin(x, &script, "");
 	killed = run_and_kill(x, &script, &out.oracle);
 	memory_store_done(&killed->memory);
 	if (world_open(killed, false) != -EUCLEAN)

@@ -10,8 +10,6 @@
 #include "sim/sparse.h"
 #include "sim/state.h"
 
-enum { COPIED_BYTES = MEMORY_RECORDS * sizeof(struct dirty_record) };
-
 static struct memory_store *memory_of(struct dirty_store *store)
 {
 	return CONTAINER_OF(store, struct memory_store, store);
@@ -118,13 +116,24 @@ void memory_store_done(struct memory_store *memory)
 	memory_store_init(memory);
 }
 
-/* The three parts of a dirty file that hold something: the header and each area's head. */
-static const size_t part_offset[3] = {
-	0,
-	sizeof(struct dirty_header),
-	sizeof(struct dirty_header) + DIRTY_AREA_RECORDS * sizeof(struct dirty_record),
-};
-static const size_t part_bytes[3] = { sizeof(struct dirty_header), COPIED_BYTES, COPIED_BYTES };
+static size_t area_offset(int area)
+{
+	return sizeof(struct dirty_header) +
+	       (size_t)area * DIRTY_AREA_RECORDS * sizeof(struct dirty_record);
+}
+
+/* How much of an area was ever written: records are, from its beginning on. */
+static size_t area_bytes(const uint8_t *memory, int area)
+{
+	static const struct dirty_record none;
+	const uint8_t *records = memory + area_offset(area);
+	size_t nr = 0;
+
+	while (nr < DIRTY_AREA_RECORDS &&
+	       memcmp(records + nr * sizeof(none), &none, sizeof(none)) != 0)
+		nr++;
+	return nr * sizeof(none);
+}
 
 void memory_store_copy(struct memory_store *to, const struct memory_store *from)
 {
@@ -137,9 +146,10 @@ void memory_store_copy(struct memory_store *to, const struct memory_store *from)
 		to->files[i] = *file;
 		to->files[i].nr_users = 0;
 		to->files[i].memory = sparse_alloc(DIRTY_FILE_BYTES);
-		for (int part = 0; part < 3; part++)
-			memcpy(to->files[i].memory + part_offset[part],
-			       file->memory + part_offset[part], part_bytes[part]);
+		memcpy(to->files[i].memory, file->memory, sizeof(struct dirty_header));
+		for (int area = 0; area < 2; area++)
+			memcpy(to->files[i].memory + area_offset(area),
+			       file->memory + area_offset(area), area_bytes(file->memory, area));
 	}
 }
 
@@ -154,8 +164,10 @@ uint64_t memory_store_digest(const struct memory_store *memory)
 
 		if (!file->exists)
 			continue;
-		for (int part = 0; part < 3; part++)
-			one = digest_bytes(one, file->memory + part_offset[part], part_bytes[part]);
+		one = digest_bytes(one, file->memory, sizeof(struct dirty_header));
+		for (int area = 0; area < 2; area++)
+			one = digest_bytes(one, file->memory + area_offset(area),
+					   area_bytes(file->memory, area));
 		digest += one;
 	}
 	return digest;

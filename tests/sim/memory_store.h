@@ -11,10 +11,7 @@
 
 #include "image/dirty_store.h"
 
-enum {
-	MEMORY_FILES_MAX = 8,
-	MEMORY_RECORDS = 64, /* of each area that copies and digests look at */
-};
+enum { MEMORY_FILES_MAX = 8 };
 
 struct memory_file {
 	bool exists;	       /* under its name */

@@ -18,20 +18,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "sealblk/units.h"
+#include "sim/content.h"
 
 enum {
-	ORACLE_SECTORS = 2,
-	ORACLE_VERSIONS_MAX = 8, /* of a sector; also flushes and policy changes */
-};
-
-/* What a sector holds; from CONTENT_FIRST on: the data of that number. */
-enum content {
-	CONTENT_ZERO,
-	CONTENT_BASE,
-	CONTENT_FIRST,
-	CONTENT_LAST = 31,
-	CONTENT_GARBAGE = 63,
+	ORACLE_SECTORS_MAX = 16,
+	ORACLE_VERSIONS_MAX = CONTENT_SET_MAX, /* of a sector, that may still be found */
 };
 
 /* Something the client asked for, on the oracle's clock; 0: not yet. */
@@ -43,7 +34,7 @@ struct deed {
 
 struct sector_version {
 	struct deed deed;
-	uint8_t content; /* enum content */
+	uint32_t content;
 	bool durable;
 };
 
@@ -54,7 +45,8 @@ struct sector_history {
 
 struct oracle {
 	uint32_t clock;
-	struct sector_history sectors[ORACLE_SECTORS];
+	uint32_t nr_sectors;
+	struct sector_history sectors[ORACLE_SECTORS_MAX];
 	bool enabled;	     /* encryption, as last answered */
 	bool enabled_wanted; /* and as asked for: during the change either may be found */
 };
@@ -62,21 +54,28 @@ struct oracle {
 /* How bad was what happened since the client last saw the sectors? */
 enum severity { SEVERITY_NONE, SEVERITY_KILL, SEVERITY_POWER };
 
-/* Sector @n of those under test holds contents[n] for certain. */
-void oracle_init(struct oracle *oracle, const uint8_t contents[ORACLE_SECTORS], bool enabled);
+/* Sector @n of the @nr_sectors under test holds contents[n] for certain. */
+void oracle_init(struct oracle *oracle, uint32_t nr_sectors, const uint32_t *contents,
+		 bool enabled);
 
 /*
  * A change of sectors [@first, @first + @nr) to @content was issued; answered,
- * @fua: durably. The number that issue returns is for answer; on every sector
- * the change has the same one or none.
+ * @fua: durably. No two changes of a sector have the same content, zeros apart.
  */
 struct oracle_change {
 	uint32_t first, nr;
-	uint32_t versions[ORACLE_SECTORS];
+	uint32_t issued_at; /* by this the change is found again */
 };
 struct oracle_change oracle_issue(struct oracle *oracle, uint32_t first, uint32_t nr,
-				  uint8_t content);
+				  uint32_t content);
 void oracle_answer(struct oracle *oracle, const struct oracle_change *change, int error, bool fua);
+
+/*
+ * Can oracle_issue() not take another change of any of these sectors until a
+ * FLUSH? @oldest_read: when the oldest READ not yet answered was issued, which
+ * may find what has become impossible since; UINT32_MAX: there is none.
+ */
+bool oracle_is_full(struct oracle *oracle, uint32_t first, uint32_t nr, uint32_t oldest_read);
 
 /* A FLUSH, or the moment that begins a read. Returns when it was issued. */
 uint32_t oracle_now(struct oracle *oracle);
@@ -84,24 +83,10 @@ uint32_t oracle_now(struct oracle *oracle);
 /* The FLUSH issued at @issued_at was answered with success. */
 void oracle_flushed(struct oracle *oracle, uint32_t issued_at);
 
-/* Bit c: sector @n may hold content c. */
-uint64_t oracle_allowed(const struct oracle *oracle, uint32_t n, enum severity severity);
+/* What sector @n may hold. */
+struct content_set oracle_allowed(const struct oracle *oracle, uint32_t n, enum severity severity);
 
 /* The same for a READ issued at @since that is answered now. */
-uint64_t oracle_readable(const struct oracle *oracle, uint32_t n, uint32_t since);
-
-/* ---- contents ------------------------------------------------------------- */
-
-/* What disk sector @sector looks like with @content. */
-void content_fill(uint64_t sector, uint8_t content, uint8_t ret_bytes[SECTOR_BYTES]);
-
-/* Which content of @sector is this? CONTENT_GARBAGE: none. */
-uint8_t content_of(uint64_t sector, const uint8_t bytes[SECTOR_BYTES]);
-
-enum { CONTENT_TEXT_BYTES = 160 };
-
-/* "zeros", "base", "data 3", "garbage"; of a set, all of them. */
-void content_name(uint8_t content, char ret_text[CONTENT_TEXT_BYTES]);
-void content_names(uint64_t contents, char ret_text[CONTENT_TEXT_BYTES]);
+struct content_set oracle_readable(const struct oracle *oracle, uint32_t n, uint32_t since);
 
 #endif

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The crash explorer: every short script, every crash, every state that one may
- * leave; then errors from below. Prints one line, or the first violation.
+ * leave; then errors from below. Prints one line, or the first violation and
+ * the command that comes to it again.
  *
- *	sim-explorer [-v] [-t] [START SCRIPT [ORDER]]
+ *	sim-explorer [-v] [-t] [-s SEED] [-g GEOMETRY] [-f] [START SCRIPT [ORDER]]
  *
  * -v: a line for each family of scripts. -t: every step of every machine. With a
- * START and a SCRIPT (script.h) only that is explored, in the
- * order of enum script_order. SEALBLK_LONG=1: longer scripts, more orders.
+ * START and a SCRIPT (script.h) only that is explored, in the order of enum
+ * script_order; -f: with errors from below. SEALBLK_LONG=1: all scripts of up to
+ * four operations, more orders, more torn states.
  */
 #include <inttypes.h>
 #include <malloc.h>
@@ -15,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "sim/explore.h"
 #include "sim/faults.h"
@@ -30,30 +33,34 @@ struct suite {
 	unsigned int long_nr_max, long_nr_orders;
 };
 
-#define ONE	     "W0 F0 Z0 T0 L"
-#define TWO	     "W0 W1 F0 F1 T0 T1 Wb L"
-#define TWO_TOGETHER "W0 W1 F1 T0 T1 Wb L"
+#define ONE	     "W0 F0 Z0 T0 Y0 L"
+#define SWITCHES     " - + N c K P"
+#define TWO	     "W0 W1 F0 F1 T0 T1 W01 L"
+#define TWO_TOGETHER "W0 W1 F1 T0 T1 W01 L"
+#define THREE	     "W0 W1 W2 W02 F0 F1 T0 T1 T02 Z0 Z12 L"
 
 static const struct suite suites[] = {
 	/* Few, and they see a lot. */
 	{ "two sectors, off, together", "W0 W1 T0 L", START_PLAIN, 0, true, 3, 2, 4, 4 },
 	{ "same sector, many orders", "W0 T0", START_PLAIN, 0, true, 3, 16, 4, 50 },
-
-	{ "half written, many orders", "W0 Wb T0", START_HALF, 0, true, 3, 16, 4, 50 },
+	{ "half written, many orders", "W0 W01 T0", START_HALF, 0, true, 3, 16, 4, 50 },
 
 	/* One operation after the other. */
-	{ "one sector", ONE " Y0 - + c K P", START_FRESH, 0, false, 3, 1, 4, 1 },
-	{ "one sector, written", ONE " - + c K P", START_SEALED, 0, false, 3, 1, 4, 1 },
-	{ "one sector, off", ONE " + c K P", START_PLAIN, 0, false, 3, 1, 4, 1 },
-	{ "two sectors", TWO " Zb K P", START_FRESH, 0, false, 3, 1, 4, 1 },
-	{ "two sectors, off", "W0 W1 T1 Wb L + K P", START_PLAIN, 0, false, 2, 1, 4, 1 },
-	{ "two blocks", TWO " K P", START_FRESH, 1, false, 3, 1, 3, 1 },
-	{ "two blocks, written", TWO " Tb K P", START_SEALED, 1, false, 2, 1, 3, 1 },
+	{ "one sector", ONE SWITCHES, START_FRESH, 0, false, 4, 1, 4, 1 },
+	{ "one sector, written", ONE SWITCHES, START_SEALED, 0, false, 3, 1, 4, 1 },
+	{ "one sector, off", ONE SWITCHES, START_PLAIN, 0, false, 3, 1, 4, 1 },
+	{ "one sector, half", ONE SWITCHES, START_HALF, 0, false, 3, 1, 4, 1 },
+	{ "one sector, rekeyed", ONE SWITCHES, START_REKEYED, 0, false, 3, 1, 4, 1 },
+	{ "two sectors", TWO " Z01 K P", START_FRESH, 0, false, 3, 1, 4, 1 },
+	{ "two sectors, off", "W0 W1 T1 W01 L + K P", START_PLAIN, 0, false, 3, 1, 4, 1 },
+	{ "two blocks", TWO " K P", START_FRESH, 1, false, 3, 1, 4, 1 },
+	{ "two blocks, written", TWO " T01 K P", START_SEALED, 1, false, 2, 1, 4, 1 },
+	{ "three sectors", THREE " - N K P", START_FRESH, 0, false, 3, 1, 4, 1 },
 
 	/* Some at the same time. */
-	{ "one sector, together", ONE " R0 - +", START_FRESH, 0, true, 3, 3, 3, 10 },
-	{ "one sector, written, together", ONE " R0 - +", START_SEALED, 0, true, 3, 3, 3, 10 },
-	{ "one sector, off, together", ONE " R0 +", START_PLAIN, 0, true, 3, 3, 3, 10 },
+	{ "one sector, together", ONE " R0 - + N", START_FRESH, 0, true, 3, 2, 3, 10 },
+	{ "one sector, written, together", ONE " R0 - + N", START_SEALED, 0, true, 3, 2, 3, 10 },
+	{ "one sector, off, together", ONE " R0 + N", START_PLAIN, 0, true, 3, 2, 3, 10 },
 	{ "two sectors, together", TWO_TOGETHER, START_FRESH, 0, true, 3, 2, 3, 10 },
 	{ "two blocks, together", TWO_TOGETHER, START_SEALED, 1, true, 3, 2, 3, 6 },
 };
@@ -63,15 +70,17 @@ static const struct suite suites[] = {
  * makes every open a hundred times as long.
  */
 #if defined(__SANITIZE_ADDRESS__)
-enum { OPERATIONS_MAX = 1, FAULTS_ONE_IN = 6 };
+enum { OPERATIONS_MAX = 1, FAULTS_AFTER = 1, FAULTS_ONE_IN = 6 };
 #else
-enum { OPERATIONS_MAX = SCRIPT_STEPS_MAX, FAULTS_ONE_IN = 1 };
+enum { OPERATIONS_MAX = SCRIPT_STEPS_MAX, FAULTS_AFTER = 2, FAULTS_ONE_IN = 1 };
 #endif
 
 struct options {
 	bool verbose;
 	bool trace;
-	bool is_long;
+	bool faults;
+	unsigned int geometry;
+	uint64_t seed;
 	char **script; /* of the command line, or NULL */
 };
 
@@ -98,7 +107,7 @@ static void run_suite(struct explorer *x, const struct suite *suite, unsigned in
 		.nr_min = nr,
 		.nr_max = nr,
 		.together = suite->together,
-		.nr_orders = options->is_long ? suite->long_nr_orders : suite->nr_orders,
+		.nr_orders = x->is_long ? suite->long_nr_orders : suite->nr_orders,
 	};
 	const double begin_s = now_s();
 	const uint64_t nr_scripts = x->nr_scripts;
@@ -121,74 +130,88 @@ static void run_suites(struct explorer *x, const struct options *options)
 		for (size_t i = 0; i < ARRAY_LEN(suites); i++) {
 			const struct suite *suite = &suites[i];
 
-			if (nr <= (options->is_long ? suite->long_nr_max : suite->nr_max))
+			if (nr <= (x->is_long ? suite->long_nr_max : suite->nr_max))
 				run_suite(x, suite, nr, options);
 		}
-		if (nr == 1)
+		if (nr == FAULTS_AFTER)
 			faults_run(x, FAULTS_ONE_IN);
 	}
 }
 
-static int run_one(struct explorer *x, char **argument)
+static int run_one(struct explorer *x, const struct options *options)
 {
-	static const char *const starts[STARTS] = { "fresh", "sealed", "plain", "half" };
+	char **argument = options->script;
+	struct script script;
+	enum script_start start;
 
-	for (unsigned int start = 0; start < STARTS; start++) {
-		struct script script;
-
-		if (strcmp(argument[0], starts[start]) != 0 || !argument[1])
-			continue;
-		script = script_parse((enum script_start)start,
-				      argument[2] ? (unsigned int)atoi(argument[2]) : 0,
-				      argument[1]);
-		explore_script(x, &script);
-		return EXIT_SUCCESS;
+	if (!script_find_start(argument[0], &start) || !argument[1]) {
+		fprintf(stderr, "usage: sim-explorer [-v] [-t] [-s SEED] [-g GEOMETRY] [-f] "
+				"[START SCRIPT [ORDER]]\n");
+		return EXIT_FAILURE;
 	}
-	fprintf(stderr, "usage: sim-explorer [-v] [-t] [fresh|sealed|plain|half SCRIPT [ORDER]]\n");
-	return EXIT_FAILURE;
+	script =
+		script_parse(start, argument[2] ? (unsigned int)atoi(argument[2]) : 0, argument[1]);
+	x->geometry = options->geometry % GEOMETRIES;
+	if (options->faults)
+		faults_run_script(x, &script);
+	else
+		explore_script(x, &script);
+	return EXIT_SUCCESS;
 }
 
-static struct options parse(char **argument)
+static struct options parse(int argc, char **argv)
 {
-	const char *is_long = getenv("SEALBLK_LONG");
-	struct options options = { .is_long = is_long && *is_long };
+	const char *seed = getenv("SEED");
+	struct options options = { .seed = seed && *seed ? strtoull(seed, NULL, 0) : 1 };
+	int option;
 
-	for (argument++; *argument && **argument == '-'; argument++) {
-		options.verbose |= strcmp(*argument, "-v") == 0;
-		options.trace |= strcmp(*argument, "-t") == 0;
+	while ((option = getopt(argc, argv, "+vtfs:g:")) != -1) {
+		options.verbose |= option == 'v';
+		options.trace |= option == 't';
+		options.faults |= option == 'f';
+		if (option == 's')
+			options.seed = strtoull(optarg, NULL, 0);
+		if (option == 'g')
+			options.geometry = (unsigned int)strtoul(optarg, NULL, 0);
 	}
-	options.script = *argument ? argument : NULL;
+	options.script = optind < argc ? argv + optind : NULL;
 	return options;
 }
 
 int main(int argc, char **argv)
 {
-	const struct options options = parse(argv);
+	const struct options options = parse(argc, argv);
+	const char *is_long = getenv("SEALBLK_LONG");
 	const double begin_s = now_s();
 	struct explorer x = {
-		.cut_states = options.is_long ? 1024 : 64,
-		.branch_states = options.is_long ? 32 : 8,
-		.recovery_states = options.is_long ? 64 : 16,
-		.recrash_one_in = options.is_long ? 20 : 100,
-		.reopen_one_in = options.is_long ? 4 : 16,
+		.is_long = is_long && *is_long,
+		.seed = options.seed,
+		.cut_states = 1 << 14,
 		.trace = options.trace ? stdout : NULL,
 	};
 	int status = EXIT_SUCCESS;
 
-	(void)argc;
+	x.torn_states = x.is_long ? 256 : 32;
+	x.unit_states = x.is_long ? 16 : 4;
+	x.branch_states = x.is_long ? 64 : 16;
+	x.recovery_states = x.is_long ? 64 : 16;
+	x.recrash_one_in = x.is_long ? 20 : 100;
+	x.reopen_one_in = x.is_long ? 4 : 16;
 	/* Fresh zeros for what is large and hardly used: the default would adapt. */
 	mallopt(M_MMAP_THRESHOLD, 128 << 10);
 	explore_init(&x);
 	if (options.script) {
-		status = run_one(&x, options.script);
+		status = run_one(&x, &options);
 	} else {
 		faults_lose_dirty_file(&x);
 		run_suites(&x, &options);
 	}
-	printf("explorer: %" PRIu64 " scripts, %" PRIu64 " faults, %" PRIu64
-	       " crash states, %" PRIu64 " recoveries checked, 0 violations (%.0f states/s)\n",
-	       x.nr_scripts, x.nr_faults, x.nr_states, x.nr_recoveries,
-	       (double)x.nr_states / (now_s() - begin_s));
+	printf("figures: %" PRIu64 " scripts, %" PRIu64 " faults, %" PRIu64
+	       " crash states (%" PRIu64 " of %" PRIu64 " cuts sampled, %" PRIu64
+	       " sectors torn inside), %" PRIu64
+	       " recoveries checked, 0 violations (%.0f states/s)\n",
+	       x.nr_scripts, x.nr_faults, x.nr_states, x.nr_sampled, x.nr_cuts, x.nr_torn,
+	       x.nr_recoveries, (double)x.nr_states / (now_s() - begin_s));
 	explore_done(&x);
 	return status;
 }

@@ -5,13 +5,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "sim/digest.h"
 #include "sim/state.h"
 
 static const char *const start_names[STARTS] = {
-	[START_FRESH] = "fresh",
-	[START_SEALED] = "sealed",
-	[START_PLAIN] = "plain",
-	[START_HALF] = "half",
+	[START_FRESH] = "fresh", [START_SEALED] = "sealed",   [START_PLAIN] = "plain",
+	[START_HALF] = "half",	 [START_REKEYED] = "rekeyed",
 };
 
 static bool op_has_sectors(char op)
@@ -24,12 +23,14 @@ static const char *parse_step(const char *at, struct script_step *ret_step)
 {
 	struct script_step step = { .op = *at++, .waited = true };
 
-	sim_require(strchr("WFZTYLR-+cKP", step.op) != NULL, "no such operation");
+	sim_require(strchr("WFZTYLR-+NcKP", step.op) != NULL, "no such operation");
 	if (op_has_sectors(step.op)) {
-		sim_require(*at == '0' || *at == '1' || *at == 'b', "which sectors?");
-		step.first = *at == '1';
-		step.nr = *at == 'b' ? 2 : 1;
-		at++;
+		const uint8_t first = (uint8_t)(*at++ - '0');
+		const uint8_t last = at[0] >= '0' && at[0] <= '9' ? (uint8_t)(*at++ - '0') : first;
+
+		sim_require(first <= last && last < SCRIPT_SECTORS, "which sectors?");
+		step.first = first;
+		step.nr = (uint8_t)(last - first + 1);
 	}
 	if (*at == '&') {
 		step.waited = false;
@@ -53,30 +54,52 @@ struct script script_parse(enum script_start start, unsigned int order, const ch
 
 void script_text(const struct script *script, char ret_text[SCRIPT_TEXT_BYTES])
 {
-	static const char sectors[3] = { '0', '1', 'b' };
-	int used = snprintf(ret_text, SCRIPT_TEXT_BYTES, "%s:", start_names[script->start]);
+	int used = snprintf(ret_text, SCRIPT_TEXT_BYTES, "%s '", start_names[script->start]);
 
 	for (unsigned int i = 0; i < script->nr; i++) {
 		const struct script_step *step = &script->steps[i];
-		const char which[2] = { sectors[step->nr == 2 ? 2 : step->first], 0 };
+		char which[3] = { (char)('0' + step->first), 0, 0 };
 
-		used += snprintf(ret_text + used, SCRIPT_TEXT_BYTES - (size_t)used, " %c%s%s",
-				 step->op, op_has_sectors(step->op) ? which : "",
+		if (step->nr > 1)
+			which[1] = (char)('0' + step->first + step->nr - 1);
+		used += snprintf(ret_text + used, SCRIPT_TEXT_BYTES - (size_t)used, "%s%c%s%s",
+				 i ? " " : "", step->op, op_has_sectors(step->op) ? which : "",
 				 step->waited ? "" : "&");
 	}
-	if (script->order == ORDER_NEWEST)
-		snprintf(ret_text + used, SCRIPT_TEXT_BYTES - (size_t)used, ", newest first");
-	else if (script->order >= ORDER_SEED)
-		snprintf(ret_text + used, SCRIPT_TEXT_BYTES - (size_t)used, ", seed %u",
-			 script->order);
+	snprintf(ret_text + used, SCRIPT_TEXT_BYTES - (size_t)used, "' %u", script->order);
+}
+
+bool script_find_start(const char *name, enum script_start *ret_start)
+{
+	for (unsigned int start = 0; start < STARTS; start++) {
+		if (strcmp(name, start_names[start]) != 0)
+			continue;
+		*ret_start = (enum script_start)start;
+		return true;
+	}
+	return false;
+}
+
+uint64_t script_digest(const struct script *script)
+{
+	uint64_t digest = digest_number(script->start, script->order);
+
+	for (unsigned int i = 0; i < script->nr; i++) {
+		const struct script_step *step = &script->steps[i];
+
+		digest = digest_number(digest, (uint64_t)step->op << 24 |
+						       (uint64_t)step->first << 16 |
+						       (uint64_t)step->nr << 8 | step->waited);
+	}
+	return digest;
 }
 
 /* ---- which are worth a run ------------------------------------------------ */
 
-/* Off when on, on when off, one at a time. */
+/* Off when on, on when off, a new plane at any time; one at a time. */
 static bool switches_make_sense(const struct script *script)
 {
-	bool enabled = script->start == START_FRESH || script->start == START_SEALED;
+	bool enabled = script->start != START_PLAIN && script->start != START_HALF;
 	bool under_way = false;
 
 	for (unsigned int i = 0; i < script->nr; i++) {
@@ -86,20 +109,32 @@ static bool switches_make_sense(const struct script *script)
 			under_way = false;
 		if (!op_is_switch(step->op))
 			continue;
-		if (under_way || enabled == (step->op == '+'))
+		if (under_way || (step->op != 'N' && enabled == (step->op == '+')))
 			return false;
-		enabled = !enabled;
+		enabled = step->op != '-';
 		under_way = !step->waited;
 	}
 	return true;
 }
 
-/* The sectors are alike: whatever is done to the second first is a repetition. */
-static bool begins_with_first_sector(const struct script *script)
+/*
+ * The sectors are alike: whatever is done to the second before the first, or to
+ * the third before the second, is a repetition.
+ */
+static bool takes_sectors_in_order(const struct script *script)
 {
-	for (unsigned int i = 0; i < script->nr; i++)
-		if (op_has_sectors(script->steps[i].op))
-			return script->steps[i].first == 0;
+	unsigned int nr_known = 0;
+
+	for (unsigned int i = 0; i < script->nr; i++) {
+		const struct script_step *step = &script->steps[i];
+
+		if (!op_has_sectors(step->op))
+			continue;
+		if (step->first > nr_known)
+			return false;
+		if (nr_known < (unsigned int)step->first + step->nr)
+			nr_known = step->first + step->nr;
+	}
 	return true;
 }
 
@@ -117,7 +152,7 @@ static bool is_worth_it(const struct script *script)
 	const char first = script->steps[0].op;
 
 	return !op_is_crash(first) && first != 'c' && switches_make_sense(script) &&
-	       begins_with_first_sector(script) && reads_make_sense(script);
+	       takes_sectors_in_order(script) && reads_make_sense(script);
 }
 
 /* ---- enumeration ---------------------------------------------------------- */

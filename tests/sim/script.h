@@ -2,11 +2,12 @@
 /*
  * What a client does, in a line of text, and all scripts of a family.
  *
- * An operation is a letter and, where sectors matter, which of the two under
- * test: 0, 1, or b for both:
+ * An operation is a letter and, where sectors matter, which of those under
+ * test, counted from 0: the first and, if there are more, the last one:
  *
  *	W write   F write with FUA   Z write zeroes, no hole   T trim   Y trim with FUA
- *	L flush   R read             - encryption off          + encryption on
+ *	L flush   R read
+ *	- encryption off             + encryption on           N a new plane, sealed
  *	c the worker's tick, a second later
  *	K kill of the daemon         P power cut               (both: and open again)
  *
@@ -21,6 +22,7 @@
 enum {
 	SCRIPT_STEPS_MAX = 6,
 	SCRIPT_TEXT_BYTES = 80,
+	SCRIPT_SECTORS = 3, /* under test */
 };
 
 struct script_step {
@@ -30,10 +32,11 @@ struct script_step {
 };
 
 enum script_start {
-	START_FRESH,  /* nothing written: both sectors are the base's */
-	START_SEALED, /* both written, flushed, closed */
-	START_PLAIN,  /* then encryption switched off */
-	START_HALF,   /* then the first one written again: it alone is in the current plane */
+	START_FRESH,   /* nothing written: all sectors are the base's */
+	START_SEALED,  /* all written, flushed, closed */
+	START_PLAIN,   /* then encryption switched off */
+	START_HALF,    /* then the first one written again: it alone is in the current plane */
+	START_REKEYED, /* as sealed; then a new plane, and the first one written to that */
 	STARTS,
 };
 
@@ -50,7 +53,12 @@ struct script {
 /* @text: operations apart by spaces. Ends the process when it means nothing. */
 struct script script_parse(enum script_start start, unsigned int order, const char *text);
 
+/* START 'SCRIPT' ORDER, as the explorer takes them on its command line. */
 void script_text(const struct script *script, char ret_text[SCRIPT_TEXT_BYTES]);
+bool script_find_start(const char *name, enum script_start *ret_start);
+
+/* A number that tells scripts apart, the same in each run. */
+uint64_t script_digest(const struct script *script);
 
 static inline bool op_is_crash(char op)
 {
@@ -59,7 +67,7 @@ static inline bool op_is_crash(char op)
 
 static inline bool op_is_switch(char op)
 {
-	return op == '-' || op == '+';
+	return op == '-' || op == '+' || op == 'N';
 }
 
 static inline bool op_changes_sectors(char op)

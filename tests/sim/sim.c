@@ -202,6 +202,12 @@ void sim_fault(struct sim *sim, const struct sim_fault *fault)
 	sim->faults[sim->nr_faults++].fault = *fault;
 }
 
+void sim_forget_faults(struct sim *sim)
+{
+	sim->nr_faults = 0;
+	memset(sim->faults, 0, sizeof(sim->faults));
+}
+
 /* ---- choices -------------------------------------------------------------- */
 
 void sim_follow(struct sim *sim, struct sim_choices *choices)

@@ -142,6 +142,11 @@ enum sim_cut_kind {
 enum sim_grain {
 	SIM_WHOLE_WRITES, /* a write survives whole or not at all */
 	SIM_SECTORS,	  /* each sector of a write for itself: torn writes */
+	/*
+	 * As sampled with SIM_SECTORS, and sectors torn inside as well: each 16 bytes
+	 * are those of what survives or of what was there before. Power cuts only.
+	 */
+	SIM_UNITS,
 };
 
 struct sim_cut_plan {
@@ -183,6 +188,9 @@ bool sim_cut_exhaustive(const struct sim_cut *cut);
  */
 struct sim *sim_cut_take(const struct sim_cut *cut, uint64_t index);
 
+/* What the files read as in state @index, as a number; costs far less than taking it. */
+uint64_t sim_cut_digest(const struct sim_cut *cut, uint64_t index);
+
 /* ---- faults --------------------------------------------------------------- */
 
 /* What becomes of the writes that a failing fdatasync should have covered. */
@@ -213,6 +221,9 @@ struct sim_fault {
  * event of its own; with @error that rest fails.
  */
 void sim_fault(struct sim *sim, const struct sim_fault *fault);
+
+/* No faults from here on; those of operations in flight still come. */
+void sim_forget_faults(struct sim *sim);
 
 /* ---- inspection ----------------------------------------------------------- */
 

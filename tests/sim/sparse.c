@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "sealblk/units.h"
+#include "sim/digest.h"
 
 enum {
 	PAGE_SECTORS = 8,
@@ -16,6 +17,7 @@ enum {
 struct page {
 	uint32_t nr_owners;	      /* entries that point here: written only while 1 */
 	uint8_t stored[PAGE_SECTORS]; /* 0: a hole, its bytes are zeros */
+	uint64_t hash[PAGE_SECTORS];  /* sparse_hash() of each */
 	uint8_t bytes[PAGE_SECTORS][SECTOR_BYTES];
 };
 
@@ -124,6 +126,15 @@ const uint8_t *sparse_find(const struct sparse *sparse, uint64_t sector)
 	return page->bytes[sector % PAGE_SECTORS];
 }
 
+uint64_t sparse_hash(uint64_t sector, const uint8_t *bytes)
+{
+	static const uint8_t zeros[SECTOR_BYTES];
+
+	if (!bytes || memcmp(bytes, zeros, SECTOR_BYTES) == 0)
+		return 0;
+	return digest_bytes(digest_number(1, sector), bytes, SECTOR_BYTES);
+}
+
 void sparse_set(struct sparse *sparse, uint64_t sector, const uint8_t *bytes)
 {
 	const uint64_t at = sector % PAGE_SECTORS;
@@ -133,6 +144,9 @@ void sparse_set(struct sparse *sparse, uint64_t sector, const uint8_t *bytes)
 		return;
 	page = own_page(sparse, sector / PAGE_SECTORS);
 	page->stored[at] = bytes != NULL;
+	sparse->sum -= page->hash[at];
+	page->hash[at] = sparse_hash(sector, bytes);
+	sparse->sum += page->hash[at];
 	if (bytes)
 		memcpy(page->bytes[at], bytes, SECTOR_BYTES);
 	else
@@ -182,7 +196,9 @@ void sparse_read(const struct sparse *sparse, uint64_t offset_bytes, void *ret_d
 
 void sparse_copy(struct sparse *to, const struct sparse *from)
 {
-	*to = (struct sparse){ .nr_entries = from->nr_entries, .nr_room = from->nr_entries };
+	*to = (struct sparse){ .nr_entries = from->nr_entries,
+			       .nr_room = from->nr_entries,
+			       .sum = from->sum };
 	if (from->nr_entries == 0)
 		return;
 	to->entries = sparse_alloc(from->nr_entries * sizeof(*to->entries));

@@ -20,7 +20,14 @@ struct sparse {
 	struct sparse_entry *entries; /* sorted by page number */
 	uint32_t nr_entries;
 	uint32_t nr_room;
+	uint64_t sum; /* of sparse_hash() of all sectors */
 };
+
+/*
+ * A number for @bytes in @sector; 0 for zeros and for NULL, a hole. The sum of
+ * these over its sectors tells one content from another.
+ */
+uint64_t sparse_hash(uint64_t sector, const uint8_t *bytes);
 
 /* Let *@to, whose insides are lost, be a copy of *@from. */
 void sparse_copy(struct sparse *to, const struct sparse *from);

@@ -13,31 +13,37 @@
 
 /* ---- reports -------------------------------------------------------------- */
 
+static const char *const grain_texts[] = {
+	[SIM_WHOLE_WRITES] = "",
+	[SIM_SECTORS] = ", writes torn between sectors",
+	[SIM_UNITS] = ", sectors torn inside",
+};
+
 void verify_failed(const struct explorer *x, const char *format, ...)
 {
 	va_list args;
 
-	printf("violation: script %s (sectors %" PRIu64 " and next)\n", x->script_text,
-	       explore_geometries[x->geometry].first_sector);
+	printf("violation: %s, seed %" PRIu64 "\n", x->script_text, x->seed);
 	if (x->fault_text)
 		printf("  %s, number %" PRIu64 "\n", x->fault_text, x->fault_nth);
 	for (unsigned int i = 0; i < x->nr_notes; i++) {
 		const struct crash_note *note = &x->notes[i];
 
 		printf("  %s after step %" PRIu64 ", state %" PRIu64 " of %" PRIu64
-		       " (%u pending)\n",
+		       " (%u pending%s)\n",
 		       note->kind == SIM_KILL ? "kill" : "power cut", note->steps, note->state,
-		       note->nr_states, note->nr_pending);
+		       note->nr_states, note->nr_pending, grain_texts[note->grain]);
 	}
 	printf("  ");
 	va_start(args, format);
 	vprintf(format, args);
 	va_end(args);
-	printf("\n");
+	printf("\n  again: %s\n", x->again);
 	exit(EXIT_FAILURE);
 }
 
-void verify_failed_content(const struct explorer *x, uint32_t n, uint8_t found, uint64_t allowed)
+void verify_failed_content(const struct explorer *x, uint32_t n, uint32_t found,
+			   const struct content_set *allowed)
 {
 	char found_text[CONTENT_TEXT_BYTES], allowed_text[CONTENT_TEXT_BYTES];
 
@@ -50,20 +56,24 @@ void verify_failed_content(const struct explorer *x, uint32_t n, uint8_t found, 
 
 static void verify_contents(struct explorer *x, const struct world *world,
 			    const struct oracle *oracle, enum severity severity,
-			    uint8_t ret_contents[ORACLE_SECTORS])
+			    uint32_t ret_contents[ORACLE_SECTORS_MAX])
 {
-	for (uint32_t i = 0; i < WINDOW_SECTORS; i++) {
+	for (uint32_t i = 0; i < window_sectors(world); i++) {
 		const uint32_t n = i - WINDOW_BEFORE;
-		const uint8_t found =
-			content_of(window_first(world) + i, world->window + i * SECTOR_BYTES);
-		uint64_t allowed = 1u << CONTENT_BASE;
+		const uint64_t sector = window_first(world) + i;
+		const uint8_t *bytes = world->window + sectors_to_bytes(i);
+		const uint32_t found = content_of(sector, bytes);
+		struct content_set allowed = { .nr = 1, .contents = { CONTENT_BASE } };
 
-		if (n < ORACLE_SECTORS) {
+		if (n < oracle->nr_sectors) {
 			allowed = oracle_allowed(oracle, n, severity);
 			ret_contents[n] = found;
 		}
-		if (!(allowed >> found & 1))
-			verify_failed_content(x, n, found, allowed);
+		if (content_set_has(&allowed, found))
+			continue;
+		if (!x->may_be_torn || !content_is_torn(sector, bytes, &allowed))
+			verify_failed_content(x, n, found, &allowed);
+		x->nr_torn++;
 	}
 }
 
@@ -82,8 +92,9 @@ static void verify_places(struct explorer *x, const struct world *world)
 					 world->geometry->disk_sectors);
 			continue;
 		}
-		for (unsigned int plane = WORLD_SEALED; plane < WORLD_PLANES_END; plane++)
+		for (unsigned int plane = SEAL_ENTRY_PLANE_FIRST; plane < MAP_VALUES; plane++)
 			if (found.entry != plane &&
+			    map->config.planes[plane].kind != SEAL_PLANE_NONE &&
 			    !sim_is_zero(world->sim, world->fd, SIM_MEDIUM,
 					 world_place(world, plane, sector),
 					 sectors_to_bytes(found.nr_sectors)))
@@ -104,12 +115,31 @@ static void verify_policy(struct explorer *x, const struct world *world,
 
 	if (enabled != oracle->enabled && enabled != oracle->enabled_wanted)
 		verify_failed(x, "encryption is %s", enabled ? "on" : "off");
-	if (super->current_plane != (enabled ? WORLD_SEALED : WORLD_PLAIN))
-		verify_failed(x, "the current plane is %u", super->current_plane);
+	/* That the plane is of the right kind is a rule of the format: it would not open. */
+}
+
+/* Invariant 6: each sealed plane has a key of its own, under an id that was given out once. */
+static void verify_keys(struct explorer *x, const struct world *world)
+{
+	const struct image *image = world->image;
+	const struct seal_plane *planes = image->super.planes;
+
+	for (unsigned int i = 0; i < PLANES_MAX; i++) {
+		const uint64_t key_id = le64_get(planes[i].key_id);
+
+		if (planes[i].kind != SEAL_PLANE_SEALED)
+			continue;
+		if (key_id >= le64_get(image->keyring.next_key_id))
+			verify_failed(x, "key id %" PRIu64 " may be given out again", key_id);
+		for (unsigned int j = 0; j < i; j++)
+			if (planes[j].kind == SEAL_PLANE_SEALED &&
+			    le64_get(planes[j].key_id) == key_id)
+				verify_failed(x, "two planes under key id %" PRIu64, key_id);
+	}
 }
 
 void verify_world(struct explorer *x, struct world *world, const struct oracle *oracle,
-		  enum severity severity, uint8_t ret_contents[ORACLE_SECTORS])
+		  enum severity severity, uint32_t ret_contents[ORACLE_SECTORS_MAX])
 {
 	void (*moment)(void *arg) = world->tap.moment;
 	int r;
@@ -118,6 +148,7 @@ void verify_world(struct explorer *x, struct world *world, const struct oracle *
 	if (world->image->nr_damaged_blocks > 0 || atomic_load(&world->image->disk.map.damaged))
 		verify_failed(x, "a map block is damaged");
 	verify_policy(x, world, oracle);
+	verify_keys(x, world);
 	r = world_read(world);
 	if (r < 0)
 		verify_failed(x, "READ: %s", strerror(-r));
@@ -171,17 +202,18 @@ void verify_opens(struct explorer *x, struct world *world)
 		verify_failed(x, "does not open: %s", world->problem.text);
 }
 
-struct oracle verify_oracle(const struct world *world, const uint8_t contents[ORACLE_SECTORS])
+struct oracle verify_oracle(const struct world *world, const uint32_t contents[ORACLE_SECTORS_MAX])
 {
 	struct oracle oracle;
 
-	oracle_init(&oracle, contents, world->image->super.encryption_enabled);
+	oracle_init(&oracle, world->geometry->nr_sectors, contents,
+		    world->image->super.encryption_enabled);
 	return oracle;
 }
 
 void verify_close(struct explorer *x, struct world *world, const struct oracle *oracle)
 {
-	uint8_t contents[ORACLE_SECTORS];
+	uint32_t contents[ORACLE_SECTORS_MAX];
 	int r = image_stop(world->image, &world->problem);
 
 	if (r < 0)

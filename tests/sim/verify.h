@@ -10,8 +10,8 @@ void verify_failed(const struct explorer *x, const char *format, ...)
 	__attribute__((noreturn, format(printf, 2, 3)));
 
 /* The same for what sector @n of those under test reads as. */
-void verify_failed_content(const struct explorer *x, uint32_t n, uint8_t found, uint64_t allowed)
-	__attribute__((noreturn));
+void verify_failed_content(const struct explorer *x, uint32_t n, uint32_t found,
+			   const struct content_set *allowed) __attribute__((noreturn));
 
 /* A closed world opens. */
 void verify_opens(struct explorer *x, struct world *world);
@@ -22,10 +22,10 @@ void verify_opens(struct explorer *x, struct world *world);
  * still be something to punch.) The contents found go to @ret_contents.
  */
 void verify_world(struct explorer *x, struct world *world, const struct oracle *oracle,
-		  enum severity severity, uint8_t ret_contents[ORACLE_SECTORS]);
+		  enum severity severity, uint32_t ret_contents[ORACLE_SECTORS_MAX]);
 
 /* What was just read is certain from now on. */
-struct oracle verify_oracle(const struct world *world, const uint8_t contents[ORACLE_SECTORS]);
+struct oracle verify_oracle(const struct world *world, const uint32_t contents[ORACLE_SECTORS_MAX]);
 
 /*
  * Close @world, which is open, and look: equal slots, clean superblocks, no

@@ -6,46 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "crypt/wrap.h"
 #include "image/create.h"
-#include "image/superblock.h"
 #include "keys/key_mem.h"
 #include "sim/digest.h"
+#include "sim/host.h"
 #include "sim/sparse.h"
 #include "sim/state.h"
-
-/* ---- random numbers ------------------------------------------------------- */
-
-/*
- * They take the place of crypt/random.c, so that a run is the same again and
- * the states of different runs can be compared. One generator for the process:
- * each open sets it anew.
- */
-static uint64_t random_state = 1;
-
-int random_public(void *ret_bytes, size_t nr_bytes)
-{
-	uint8_t *bytes = ret_bytes;
-
-	for (size_t i = 0; i < nr_bytes; i++) {
-		random_state += SIM_GOLDEN;
-		bytes[i] = (uint8_t)mix64(random_state);
-	}
-	return 0;
-}
-
-int random_private(void *ret_bytes, size_t nr_bytes)
-{
-	return random_public(ret_bytes, nr_bytes);
-}
-
-uint64_t world_swap_random(uint64_t state)
-{
-	const uint64_t before = random_state;
-
-	random_state = state;
-	return before;
-}
 
 /* ---- making an image ------------------------------------------------------ */
 
@@ -70,7 +36,7 @@ static uint64_t disk_bytes(const struct geometry *geometry)
 
 static void fill_base(struct world *world)
 {
-	for (uint64_t i = 0; i < WINDOW_SECTORS; i++) {
+	for (uint64_t i = 0; i < window_sectors(world); i++) {
 		const uint64_t sector = window_first(world) + i;
 		uint8_t bytes[SECTOR_BYTES];
 
@@ -116,54 +82,20 @@ static int load(struct world *world)
 	return r;
 }
 
-/* The second plane, as a later switch of encryption would have added it. */
-static void add_plain_plane(struct world *world)
-{
-	struct seal_superblock *super;
-
-	sim_require(load(world) == 0, "cannot open the new image");
-	super = &world->image->super;
-	super->planes[WORLD_PLAIN - SEAL_ENTRY_PLANE_FIRST] = (struct seal_plane){
-		.kind = SEAL_PLANE_PLAIN,
-		.sectors = le64_of(world->geometry->disk_sectors),
-		.file_offset_bytes = le64_of(superblock_plane_offset(super, 1)),
-	};
-	sim_require(image_write_super(world->image) == 0, "cannot add a plane");
-	world_abandon(world);
-}
-
-static struct places places_of(const struct geometry *geometry)
-{
-	struct seal_superblock super;
-	struct places places;
-
-	superblock_layout(&super, disk_bytes(geometry));
-	places = (struct places){
-		.map_offset = le64_get(super.map_offset),
-		.map_bytes = (uint32_t)le64_get(super.map_blocks) * SEAL_PAIR_BYTES,
-	};
-	for (unsigned int plane = WORLD_SEALED; plane < WORLD_PLANES_END; plane++)
-		places.plane_offset[plane] =
-			superblock_plane_offset(&super, plane - SEAL_ENTRY_PLANE_FIRST);
-	return places;
-}
-
 struct world *world_new(const struct geometry *geometry)
 {
 	struct world *world = sparse_alloc(sizeof(*world));
 
 	world->geometry = geometry;
-	world->places = places_of(geometry);
 	world->sim = sim_new(0);
-	world->fd = sim_file(world->sim, image_bytes_of(disk_bytes(geometry), 2));
+	world->fd = sim_file(world->sim, image_bytes_of(disk_bytes(geometry), 1));
 	world->base_fd = sim_file(world->sim, disk_bytes(geometry));
 	memory_store_init(&world->memory);
 	world->boot_id[0] = 1;
-	random_state = 1;
+	host_swap_random(1);
 	fill_base(world);
 	tap_init(&world->tap, sim_ring(world->sim));
 	format(world);
-	add_plain_plane(world);
 	return world;
 }
 
@@ -174,7 +106,6 @@ static struct world *successor(const struct world *from, struct sim *sim)
 	struct world *world = sparse_alloc(sizeof(*world));
 
 	world->geometry = from->geometry;
-	world->places = from->places;
 	world->sim = sim;
 	world->fd = from->fd;
 	world->base_fd = from->base_fd;
@@ -253,7 +184,7 @@ int world_open(struct world *world, bool accept_loss)
 	};
 	int r;
 
-	random_state = mix64(++world->nr_opens);
+	host_swap_random(mix64(++world->nr_opens));
 	memcpy(session.boot_id, world->boot_id, sizeof(session.boot_id));
 	r = load(world);
 	if (r < 0)
@@ -295,17 +226,12 @@ void world_switch_begin(struct world *world)
 	map_switch_begin(&world->image->disk.map, &world->image->lane, &world->switch_waiter);
 }
 
-int world_switch_end(struct world *world, bool enabled)
+int world_switch_end(struct world *world, enum image_target target)
 {
-	struct seal_superblock *super = &world->image->super;
-	const uint8_t current = enabled ? WORLD_SEALED : WORLD_PLAIN;
-	int r;
+	struct image *image = world->image;
+	const int r = image_switch(image, target, 1, &world->problem);
 
-	super->encryption_enabled = enabled;
-	super->current_plane = current;
-	r = image_write_super(world->image);
-	if (r == 0)
-		map_switch_end(&world->image->disk.map, current);
+	map_switch_end(&image->disk.map, image->super.current_plane);
 	return r;
 }
 
@@ -330,44 +256,15 @@ int world_read(struct world *world)
 {
 	int r = 0;
 
-	world_start_read(world, &world->reader, window_first(world), WINDOW_SECTORS, world->window,
-			 read_done);
+	world_start_read(world, &world->reader, window_first(world), window_sectors(world),
+			 world->window, read_done);
 	while (r == 0 && world->reader.data)
 		if (!world_turn(world))
 			r = world_wait(world);
 	return r == 0 ? world->reader.error : r;
 }
 
-/* ---- inspection ----------------------------------------------------------- */
-
-static uint64_t digest_range(const struct world *from, const struct sim *sim, uint64_t digest,
-			     uint64_t offset_bytes, uint32_t nr_bytes)
+uint64_t world_digest(const struct world *from, uint64_t files, uint64_t memory)
 {
-	uint8_t bytes[2 * SEAL_PAIR_BYTES];
-
-	sim_peek(sim, from->fd, SIM_CACHE, offset_bytes, bytes, nr_bytes);
-	return digest_bytes(digest, bytes, nr_bytes);
-}
-
-/* Of superblocks and bitmap only the sectors that anything ever changes. */
-uint64_t world_digest(const struct world *from, const struct sim *sim, uint64_t memory)
-{
-	const struct places *places = &from->places;
-	uint64_t digest = digest_number(memory, from->boot_id[0]);
-
-	for (int i = 0; i < 2; i++) {
-		const uint64_t super = i ? SEAL_SUPERBLOCK_B : SEAL_SUPERBLOCK_A;
-		const uint64_t bitmap = SEAL_BITMAP_START + i * SEAL_BLOCK_BYTES;
-
-		digest = digest_range(from, sim, digest, super, 2 * SECTOR_BYTES);
-		digest = digest_range(from, sim, digest,
-				      super + SEAL_SUPERBLOCK_BYTES - SECTOR_BYTES, SECTOR_BYTES);
-		digest = digest_range(from, sim, digest, bitmap, SECTOR_BYTES);
-	}
-	digest = digest_range(from, sim, digest, places->map_offset, places->map_bytes);
-	for (unsigned int plane = WORLD_SEALED; plane < WORLD_PLANES_END; plane++)
-		digest = digest_range(from, sim, digest,
-				      world_place(from, plane, window_first(from)),
-				      WINDOW_SECTORS * SECTOR_BYTES);
-	return digest;
+	return digest_number(digest_number(files, memory), from->boot_id[0]);
 }

@@ -2,8 +2,7 @@
 /*
  * A simulated host with one image on it: the machine's files, the dirty files in
  * its memory, the id of its boot, and the daemon's real code over them. The
- * image has a plaintext base and two planes, sealed (2) and plain (3), so that
- * encryption can be switched off and on.
+ * image has a plaintext base and, new, one plane, a sealed one.
  *
  * A world is closed or open. What a crash leaves is a new, closed one.
  */
@@ -21,30 +20,21 @@
 #include "sim/tap.h"
 
 enum {
-	WORLD_SEALED = SEAL_ENTRY_PLANE_FIRST,
-	WORLD_PLAIN,
-	WORLD_PLANES_END,
 	/* The sectors under test with some around them; all of these are data in the base. */
-	WINDOW_SECTORS = 6,
 	WINDOW_BEFORE = 2,
+	WINDOW_AFTER = 2,
+	WINDOW_SECTORS_MAX = WINDOW_BEFORE + ORACLE_SECTORS_MAX + WINDOW_AFTER,
 };
 
-/* Sectors @first_sector and the next one are those under test. */
+/* Sectors [@first_sector, @first_sector + @nr_sectors) are those under test. */
 struct geometry {
 	uint64_t disk_sectors;
 	uint64_t first_sector;
-};
-
-/* Where things are in the image. */
-struct places {
-	uint64_t map_offset;
-	uint32_t map_bytes;
-	uint64_t plane_offset[WORLD_PLANES_END];
+	uint32_t nr_sectors;
 };
 
 struct world {
 	const struct geometry *geometry;
-	struct places places;
 	struct sim *sim;
 	int fd;
 	int base_fd;
@@ -61,14 +51,8 @@ struct world {
 	struct waiter switch_waiter;
 	bool switch_ready; /* the writes under way have ended */
 	struct request reader;
-	uint8_t window[WINDOW_SECTORS * SECTOR_BYTES];
+	uint8_t window[WINDOW_SECTORS_MAX * SECTOR_BYTES];
 };
-
-/*
- * The generator of random numbers is the process's own: whoever runs another
- * world in the middle of one puts it back afterwards. Returns its state before.
- */
-uint64_t world_swap_random(uint64_t state);
 
 /* A new image, nothing written, encryption on. */
 struct world *world_new(const struct geometry *geometry);
@@ -96,7 +80,7 @@ int world_wait(struct world *world);
 
 /* Begin to switch encryption; then, when @switch_ready, make it durable and end it. */
 void world_switch_begin(struct world *world);
-int world_switch_end(struct world *world, bool enabled);
+int world_switch_end(struct world *world, enum image_target target);
 
 /* READ the window into @world->window. Returns the request's error, or world_wait()'s. */
 int world_read(struct world *world);
@@ -105,19 +89,26 @@ void world_start_read(struct world *world, struct request *request, uint64_t fir
 
 /*
  * What world_after() would be, as a number: everything that an open looks at.
- * @memory: memory_store_digest() of the dirty files that are left, or 0.
+ * @files: what is in them, sim_cut_digest(); @memory: memory_store_digest() of
+ * the dirty files that are left, or 0.
  */
-uint64_t world_digest(const struct world *from, const struct sim *sim, uint64_t memory);
+uint64_t world_digest(const struct world *from, uint64_t files, uint64_t memory);
 
-/* Where sector @sector of plane @plane lies in the image. */
+/* Where sector @sector of plane @plane, which the open image has, lies in the image. */
 static inline uint64_t world_place(const struct world *world, unsigned int plane, uint64_t sector)
 {
-	return world->places.plane_offset[plane] + sectors_to_bytes(sector);
+	return world->image->disk.map.config.planes[plane].file_offset_bytes +
+	       sectors_to_bytes(sector);
 }
 
 static inline uint64_t window_first(const struct world *world)
 {
 	return world->geometry->first_sector - WINDOW_BEFORE;
+}
+
+static inline uint32_t window_sectors(const struct world *world)
+{
+	return WINDOW_BEFORE + world->geometry->nr_sectors + WINDOW_AFTER;
 }
 
 #endif
