@@ -154,6 +154,7 @@ help:
 	@echo 'make run           build, and show what sealblk does'
 	@echo 'make check         build and run every test'
 	@echo 'make check-asan    the same with AddressSanitizer and UBSan, in build-asan/'
+	@echo 'make check-mutants break each rule of the code, and see a test fail'
 	@echo 'make check-long    the same as check, with the long version of each test, and fuzz'
 	@echo 'make fuzz          feed each decoder what libFuzzer thinks of'
 	@echo 'make check-layers  pure folders are pure'
@@ -167,12 +168,17 @@ help:
 
 # ---- checks -----------------------------------------------------------------
 
-.PHONY: check check-asan check-long check-built tests check-layers check-headers
+.PHONY: check check-asan check-long check-mutants check-built tests check-layers check-headers
 check: setup
 	$(Q)$(MAKE) check-built
 
 check-asan: setup
 	$(Q)$(MAKE) BUILD=build-asan SANITIZE=address,undefined check-built
+
+# Also a part of check.
+check-mutants: setup
+	$(Q)$(MAKE) tests
+	$(Q)BUILD_DIR=$(BUILD) tests/sim/mutants.sh
 
 check-long: setup
 	$(Q)SEALBLK_LONG=1 $(MAKE) check-built
