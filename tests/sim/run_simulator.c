@@ -345,6 +345,38 @@ static void test_length(void)
 	bench_done(&b);
 }
 
+/* A sector torn inside is old or new in each 16 bytes, and never anything else. */
+static void test_torn_inside(void)
+{
+	struct bench b;
+	struct sim_cut *cut;
+	uint32_t nr_torn = 0;
+
+	bench_init(&b, 0);
+	(void)bench_write(&b, 0, 1, 0x11);
+	(void)bench_sync(&b);
+	(void)bench_write(&b, 0, 1, 0x22);
+	cut = bench_cut(&b, SIM_POWER_CUT, SIM_UNITS, 40);
+	for (uint64_t state = 0; state < sim_cut_states(cut); state++) {
+		struct sim *after = sim_cut_take(cut, state);
+		uint8_t bytes[SECTOR_BYTES];
+		bool old = false, new = false;
+
+		sim_peek(after, b.fd, SIM_CACHE, 0, bytes, sizeof(bytes));
+		for (int at = 0; at < SECTOR_BYTES; at++) {
+			CHECK(bytes[at] == bytes[at / 16 * 16], "a unit is torn");
+			CHECK(bytes[at] == 0x11 || bytes[at] == 0x22, "byte %x", bytes[at]);
+			old |= bytes[at] == 0x11;
+			new |= bytes[at] == 0x22;
+		}
+		nr_torn += old && new;
+		sim_free(after);
+	}
+	CHECK(nr_torn > 10, "only %u of the states are torn", nr_torn);
+	sim_cut_free(cut);
+	bench_done(&b);
+}
+
 /* ---- against a model ------------------------------------------------------ */
 
 /* What a sector may be found to hold: versions since the last one that is durable. */
@@ -352,6 +384,26 @@ struct model_sector {
 	uint8_t versions[OPS_MAX + 1];
 	uint32_t nr;
 };
+
+/* A digest is of what is there, whether it was found without taking the state or after it. */
+static void check_digests(const struct bench *b)
+{
+	struct sim_cut *cut = bench_cut(b, SIM_POWER_CUT, SIM_SECTORS, SEEN_MAX);
+	uint64_t digests[SEEN_MAX];
+
+	for (uint64_t state = 0; state < sim_cut_states(cut); state++) {
+		const struct bench after = { .sim = sim_cut_take(cut, state), .fd = b->fd };
+		struct sim_cut *again = bench_cut(&after, SIM_POWER_CUT, SIM_SECTORS, 1);
+
+		digests[state] = sim_cut_digest(cut, state);
+		CHECK(digests[state] == sim_cut_digest(again, 0), "state %" PRIu64, state);
+		for (uint64_t other = 0; other < state; other++)
+			CHECK(digests[other] != digests[state], "states with one digest");
+		sim_cut_free(again);
+		sim_free(after.sim);
+	}
+	sim_cut_free(cut);
+}
 
 static void check_states(const struct bench *b, const struct model_sector model[static 4])
 {
@@ -369,6 +421,7 @@ static void check_states(const struct bench *b, const struct model_sector model[
 			CHECK(memchr(model[i].versions, (uint8_t)(seen[state] >> (8 * i)),
 				     model[i].nr) != NULL,
 			      "state %x", seen[state]);
+	check_digests(b);
 }
 
 /* Writes of one or two sectors one after another, flushes between them. */
@@ -420,6 +473,7 @@ int main(void)
 	test_kill_within_operations();
 	test_sampled_cuts();
 	test_length();
+	test_torn_inside();
 	test_against_model();
 	return bench_report("simulator");
 }
