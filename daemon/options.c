@@ -24,6 +24,7 @@ enum {
 	OPT_READ_ONLY,
 	OPT_REQUIRE_ENCRYPTION,
 	OPT_ACCEPT_LOSS,
+	OPT_TRACE,
 	OPT_VERBOSE,
 	OPT_HELP,
 	OPT_VERSION,
@@ -41,6 +42,7 @@ static const struct option long_options[] = {
 	{ "read-only", no_argument, NULL, OPT_READ_ONLY },
 	{ "require-encryption", no_argument, NULL, OPT_REQUIRE_ENCRYPTION },
 	{ "accept-loss", no_argument, NULL, OPT_ACCEPT_LOSS },
+	{ "trace", required_argument, NULL, OPT_TRACE },
 	{ "verbose", no_argument, NULL, OPT_VERBOSE },
 	{ "help", no_argument, NULL, OPT_HELP },
 	{ "version", no_argument, NULL, OPT_VERSION },
@@ -71,6 +73,8 @@ static const char help_text[] =
 	"  --workers N              threads, each with its own ring (default: one per processor)\n"
 	"  --io-engine ENGINE       auto or io_uring\n"
 	"  --xts NAME               auto, vaes512 or openssl\n"
+	"  --trace FILE             diagnosis: record everything that is written to the images,\n"
+	"                           as it is written, in FILE, which must not exist; slow\n"
 	"  --verbose                log connections as well\n"
 	"  --help, --version\n"
 	"\n"
@@ -185,6 +189,9 @@ static int take_option(struct options *options, int opt, const char *argument)
 		return -1;
 	case OPT_ACCEPT_LOSS:
 		options->accept_loss = true;
+		return -1;
+	case OPT_TRACE:
+		options->trace = argument;
 		return -1;
 	case OPT_VERBOSE:
 		log_set_level(LOG_LEVEL_DEBUG);

@@ -185,6 +185,8 @@ static int open_image(struct server *server, unsigned int number, const struct s
 	if (r < 0)
 		return r;
 	image = server->images[number];
+	if (server->trace)
+		trace_name_file(server->trace, image->store.fd, image->super.uuid, image->path);
 	was_unclean = image->super.open_state == SEAL_UNCLEAN;
 	memcpy(session.boot_id, server->boot_id, sizeof(session.boot_id));
 	r = image_unlock(image, (const struct key_secret *const *)secrets->secrets, secrets->nr,
@@ -312,6 +314,21 @@ static int start_workers(struct server *server)
 	return r;
 }
 
+static int start_trace(struct server *server)
+{
+	const char *path = server->options->trace;
+	int r = trace_new(path, &server->trace);
+
+	if (r == 0)
+		r = ring_trace_new(server->trace, 0, server->ring, &server->ring);
+	if (r < 0) {
+		log_line(LOG_LEVEL_ERROR, "--trace %s: cannot be made: %s", path, strerror(-r));
+		return EXIT_FAILED;
+	}
+	log_line(LOG_LEVEL_WARNING, "every write is recorded in %s: this is for diagnosis", path);
+	return EXIT_OK;
+}
+
 static int prepare(struct server *server)
 {
 	struct problem problem;
@@ -338,7 +355,7 @@ static int prepare(struct server *server)
 		log_line(LOG_LEVEL_ERROR, "cannot start: %s", strerror(-r));
 		return EXIT_FAILED;
 	}
-	return EXIT_OK;
+	return server->options->trace ? start_trace(server) : EXIT_OK;
 }
 
 int server_start(struct server *server, const struct options *options)
@@ -422,6 +439,7 @@ int server_stop(struct server *server)
 	}
 	free(server->workers);
 	ring_free(server->ring);
+	server->trace = trace_free(server->trace);
 	helper_stop(&server->helper);
 	return code;
 }

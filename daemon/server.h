@@ -18,6 +18,7 @@
 #include "nbd/session.h"
 #include "net/listen.h"
 #include "options.h"
+#include "ring/trace.h"
 
 struct worker;
 
@@ -27,7 +28,8 @@ struct server {
 	struct runtime runtime;
 	uint8_t boot_id[SEAL_UUID_BYTES];
 	const struct xts_ops *xts;
-	struct ring *ring; /* of the main thread: opening and closing */
+	struct ring *ring;   /* of the main thread: opening and closing */
+	struct trace *trace; /* of all rings; NULL: no --trace */
 
 	unsigned int nr_exports;
 	struct nbds_export exports[EXPORTS_MAX];

@@ -409,6 +409,8 @@ int worker_init(struct worker *worker, struct server *server, unsigned int numbe
 	r = init_memory(worker);
 	if (r == 0)
 		r = ring_uring_new(RING_ENTRIES, &worker->ring);
+	if (r == 0 && server->trace)
+		r = ring_trace_new(server->trace, number + 1, worker->ring, &worker->ring);
 	if (r == 0)
 		r = init_lanes(worker);
 	return r;
