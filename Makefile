@@ -58,10 +58,13 @@ TEST_TOOL_SRC := $(wildcard tests/tools/*.c)
 FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 BENCH_SRC := $(wildcard tests/bench/*.c)
 MODEL_SRC := $(wildcard tests/model/*.c)
+TRACE_LOAD_SRC := tests/trace/load.c tests/trace/common.c
+TRACE_REPLAY_SRC := $(filter-out tests/trace/load.c,$(wildcard tests/trace/*.c))
 SRC := $(CORE_SRC) $(DAEMON_SRC) $(TOOLS_SRC) $(UNIT_SRC) $(SIM_SRC) $(SIM_RUN_SRC) \
-	$(TEST_TOOL_SRC) $(FUZZ_SRC) $(BENCH_SRC) $(MODEL_SRC)
+	$(TEST_TOOL_SRC) $(FUZZ_SRC) $(BENCH_SRC) $(MODEL_SRC) \
+	tests/trace/load.c $(TRACE_REPLAY_SRC)
 
-HEADERS := $(wildcard include/sealblk/*.h daemon/*.h daemon/*/*.h tools/*.h tests/sim/*.h tests/model/*.h)
+HEADERS := $(wildcard include/sealblk/*.h daemon/*.h daemon/*/*.h tools/*.h tests/sim/*.h tests/model/*.h tests/trace/*.h)
 SCRIPTS := .ci/run $(wildcard tools/*.sh tests/*.sh tests/*/*.sh)
 
 ARCHIVE := $(BUILD)/libsealblk.a
@@ -72,6 +75,8 @@ TEST_TOOLS := $(patsubst tests/tools/%.c,$(BUILD)/tests/%,$(TEST_TOOL_SRC))
 FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/tests/%,$(FUZZ_SRC))
 LOADS := $(patsubst tests/bench/%.c,$(BUILD)/tests/%,$(BENCH_SRC))
 MODEL := $(BUILD)/tests/model
+TRACE_LOAD := $(BUILD)/tests/trace-load
+TRACE_REPLAY := $(BUILD)/tests/trace-replay
 TEST_SCRIPTS := $(wildcard tests/sim/mutants.sh tests/functional/test-*.sh tests/interop/test-*.sh \
 	tests/guest/test-*.sh)
 
@@ -92,9 +97,11 @@ $(FUZZERS): TEST_LIBS = -fsanitize=fuzzer
 
 $(LOADS): $(BUILD)/tests/%: $(BUILD)/obj/tests/bench/%.o
 $(MODEL): $(call objects,$(MODEL_SRC))
-$(LOADS) $(MODEL): TEST_LIBS = -lnbd
+$(TRACE_LOAD): $(call objects,$(TRACE_LOAD_SRC))
+$(TRACE_REPLAY): $(call objects,$(TRACE_REPLAY_SRC)) $(ARCHIVE)
+$(LOADS) $(MODEL) $(TRACE_LOAD): TEST_LIBS = -lnbd
 
-$(PROGRAMS) $(UNIT) $(SIMS) $(TEST_TOOLS) $(FUZZERS) $(LOADS) $(MODEL): $(BUILD)/sources
+$(PROGRAMS) $(UNIT) $(SIMS) $(TEST_TOOLS) $(FUZZERS) $(LOADS) $(MODEL) $(TRACE_LOAD) $(TRACE_REPLAY): $(BUILD)/sources
 	$(call say,LINK,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ld_flags) -o $@ $(filter %.o %.a,$^) $(PKG_LIBS) $(TEST_LIBS)
@@ -188,7 +195,7 @@ check-long: setup
 check-built: tests $(if $(SANITIZE),,check-layers check-headers)
 	$(Q)tests/run.sh --build $(BUILD) --jobs $(JOBS) $(UNIT) $(SIMS) $(TEST_SCRIPTS)
 
-tests: all test-tools $(UNIT) $(SIMS) $(MODEL)
+tests: all test-tools $(UNIT) $(SIMS) $(MODEL) $(TRACE_LOAD) $(TRACE_REPLAY)
 
 .PHONY: test-tools
 test-tools: $(TEST_TOOLS)
