@@ -95,6 +95,14 @@ for name in sealed plain; do
 	((built >= states / 2)) || fail "only $built states were built"
 done
 
+# ---- a trace that lacks something ------------------------------------------------------
+# All records together give what the daemon left; here somebody else has written as well.
+cp --sparse=always plain.after2 plain.changed
+flip_byte plain.changed $(((3 << 20) + 1000))
+expect_exit 2 replay_image plain --only 0:0 plain.trace1 plain.log1 plain.after1 \
+	plain.trace2 plain.log2 plain.changed
+expect_output "session 2: byte $(((3 << 20) + 512)) of the image is not what was recorded"
+
 # ---- daemons that break a rule ----------------------------------------------------------
 # As the Makefile compiled everything else; the compiler's name comes first.
 read -ra compile <"$BUILD_DIR/flags"
