@@ -166,7 +166,7 @@ done
 cat ./*.figures | awk -v killed="$killed" '
 	{ operations += $2; built += $6; opened += $9; checked += $11 }
 	END {
-		printf "trace: %d operations, %d states built, %d opened, %d by sealblk check, 0 violations; ",
+		printf "figures: %d operations, %d states built, %d opened, %d by sealblk check, 0 violations; ",
 			operations, built, opened, checked
 		printf "%d broken daemons found out\n", killed
 	}'

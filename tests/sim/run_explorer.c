@@ -38,6 +38,9 @@ struct suite {
 #define TWO	     "W0 W1 F0 F1 T0 T1 W01 L"
 #define TWO_TOGETHER "W0 W1 F1 T0 T1 W01 L"
 #define THREE	     "W0 W1 W2 W02 F0 F1 T0 T1 T02 Z0 Z12 L"
+#define ALL                                                                                \
+	"W0 W1 W2 W01 W12 W02 F0 F1 F2 F01 F12 F02 Z0 Z1 Z2 Z01 Z12 Z02 T0 T1 T2 T01 T12 " \
+	"T02 L - + N K P"
 
 static const struct suite suites[] = {
 	/* Few, and they see a lot. */
@@ -55,7 +58,8 @@ static const struct suite suites[] = {
 	{ "two sectors, off", "W0 W1 T1 W01 L + K P", START_PLAIN, 0, false, 3, 1, 4, 1 },
 	{ "two blocks", TWO " K P", START_FRESH, 1, false, 3, 1, 4, 1 },
 	{ "two blocks, written", TWO " T01 K P", START_SEALED, 1, false, 2, 1, 4, 1 },
-	{ "three sectors", THREE " - N K P", START_FRESH, 0, false, 3, 1, 4, 1 },
+	{ "three sectors", THREE " - N K P", START_FRESH, 0, false, 3, 1, 3, 1 },
+	{ "three sectors, all", ALL, START_FRESH, 0, false, 2, 1, 4, 1 },
 
 	/* Some at the same time. */
 	{ "one sector, together", ONE " R0 - + N", START_FRESH, 0, true, 3, 2, 3, 10 },
