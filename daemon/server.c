@@ -14,6 +14,7 @@
 
 #include "base/log.h"
 #include "keys/key_mem.h"
+#include "switch.h"
 #include "worker.h"
 
 static enum exit_code exit_code_of(int error)
@@ -358,6 +359,12 @@ static int prepare(struct server *server)
 	return server->options->trace ? start_trace(server) : EXIT_OK;
 }
 
+static int switch_plane(void *server, struct image *image, enum image_target target,
+			struct problem *problem)
+{
+	return server_switch(server, image, target, problem);
+}
+
 int server_start(struct server *server, const struct options *options)
 {
 	struct problem problem;
@@ -384,8 +391,9 @@ int server_start(struct server *server, const struct options *options)
 			 r == -ENOSYS || r == -EPERM ? " (is io_uring switched off here?)" : "");
 		return EXIT_FAILED;
 	}
-	r = control_start(server->images, server->nr_exports, &server->runtime, &server->control,
-			  &problem);
+	server->actions = (struct control_actions){ switch_plane, server };
+	r = control_start(server->images, server->nr_exports, &server->runtime, &server->actions,
+			  &server->control, &problem);
 	return r < 0 ? tell(r, &problem) : EXIT_OK;
 }
 

@@ -28,7 +28,7 @@ struct server {
 	struct runtime runtime;
 	uint8_t boot_id[SEAL_UUID_BYTES];
 	const struct xts_ops *xts;
-	struct ring *ring;   /* of the main thread: opening and closing */
+	struct ring *ring;   /* of the main thread, opening and closing; of control in between */
 	struct trace *trace; /* of all rings; NULL: no --trace */
 
 	unsigned int nr_exports;
@@ -36,6 +36,7 @@ struct server {
 	struct image *images[EXPORTS_MAX]; /* by export */
 	struct lane **lanes[EXPORTS_MAX];  /* of each image, by worker */
 	int uuid_locks[EXPORTS_MAX];
+	struct control_actions actions;
 	struct control *control;
 
 	unsigned int nr_listeners;

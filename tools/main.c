@@ -42,6 +42,40 @@ const struct verb tool_verbs[] = {
 		.run = verb_map,
 	},
 	{
+		.name = "encryption on",
+		.operands = "[--json] [KEYSOURCE] IMAGE",
+		.summary = "encrypt what is written from now on",
+		.help = "Switch encryption of IMAGE on or off for what is written from now on; sectors\n"
+			"that are there stay as they are until they are written again, and any history of\n"
+			"switches reads back right. A daemon that serves IMAGE does it under load, and\n"
+			"needs no key from here; otherwise KEYSOURCE is --key-file or --passphrase-file.\n"
+			"To ask for what is so already changes nothing.\n",
+		.has_keys = true,
+		.check = verb_encryption_check,
+		.run = verb_encryption_on,
+	},
+	{
+		.name = "encryption off",
+		.operands = "[--json] [KEYSOURCE] IMAGE",
+		.summary = "write in the clear from now on",
+		.help = "Switch encryption of IMAGE on or off for what is written from now on; sectors\n"
+			"that are there stay as they are until they are written again, and any history of\n"
+			"switches reads back right. A daemon that serves IMAGE does it under load, and\n"
+			"needs no key from here; otherwise KEYSOURCE is --key-file or --passphrase-file.\n"
+			"To ask for what is so already changes nothing.\n",
+		.has_keys = true,
+		.check = verb_encryption_check,
+		.run = verb_encryption_off,
+	},
+	{
+		.name = "encryption status",
+		.operands = "[--json] IMAGE",
+		.summary = "is encryption on, and since when?",
+		.help = "Tell whether what is written now is encrypted, and when that was last switched\n"
+			"on. Needs no key. What of the disk is encrypted, info and map tell.\n",
+		.run = verb_encryption_status,
+	},
+	{
 		.name = "check",
 		.operands = "[--json] [KEYSOURCE] IMAGE",
 		.summary = "is the image sound?",

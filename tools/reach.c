@@ -209,7 +209,14 @@ void reach_done(struct reach *reach)
 int reach_ask(struct reach *reach, const char *verb, struct problem *problem)
 {
 	char line[64];
-	int n = snprintf(line, sizeof(line), "{\"verb\":\"%s\"}\n", verb);
+
+	snprintf(line, sizeof(line), "{\"verb\":\"%s\"}\n", verb);
+	return reach_request(reach, line, problem);
+}
+
+int reach_request(struct reach *reach, const char *line, struct problem *problem)
+{
+	const ssize_t n = (ssize_t)strlen(line);
 
 	if (send(fileno(reach->daemon), line, (size_t)n, MSG_NOSIGNAL) == n)
 		return 0;

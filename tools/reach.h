@@ -45,6 +45,9 @@ void reach_done(struct reach *reach);
 /* Ask the daemon for @verb; the answer is then read line by line. 0, or -EIO with *problem. */
 int MUST_CHECK reach_ask(struct reach *reach, const char *verb, struct problem *problem);
 
+/* The same with a whole request: one line of JSON, as control/server.h tells it. */
+int MUST_CHECK reach_request(struct reach *reach, const char *line, struct problem *problem);
+
 /*
  * The next line of the answer, which is an object: json_decref() it.
  * Returns 0, or -EIO with *problem: the answer ended early, makes no sense, or

@@ -9,6 +9,10 @@ int MUST_CHECK verb_check_check(const struct tool_options *options, struct probl
 int MUST_CHECK verb_check(const struct tool_options *options, struct problem *problem);
 int MUST_CHECK verb_create_check(const struct tool_options *options, struct problem *problem);
 int MUST_CHECK verb_create(const struct tool_options *options, struct problem *problem);
+int MUST_CHECK verb_encryption_check(const struct tool_options *options, struct problem *problem);
+int MUST_CHECK verb_encryption_on(const struct tool_options *options, struct problem *problem);
+int MUST_CHECK verb_encryption_off(const struct tool_options *options, struct problem *problem);
+int MUST_CHECK verb_encryption_status(const struct tool_options *options, struct problem *problem);
 int MUST_CHECK verb_info(const struct tool_options *options, struct problem *problem);
 int MUST_CHECK verb_key_export(const struct tool_options *options, struct problem *problem);
 int MUST_CHECK verb_map_check(const struct tool_options *options, struct problem *problem);

@@ -105,6 +105,13 @@ static int write_json(const char *bytes, size_t nr_bytes, void *client)
 	return out_bytes(client, bytes, nr_bytes);
 }
 
+static int out_object(struct control_client *client, const json_t *object)
+{
+	if (json_dump_callback(object, write_json, client, JSON_COMPACT) < 0)
+		return -EIO;
+	return out_line(client, "\n");
+}
+
 static int answer_info(struct control_client *client, const struct report *report)
 {
 	json_t *info;
@@ -112,9 +119,9 @@ static int answer_info(struct control_client *client, const struct report *repor
 
 	if (r < 0)
 		return r;
-	r = json_dump_callback(info, write_json, client, JSON_COMPACT) < 0 ? -EIO : 0;
+	r = out_object(client, info);
 	json_decref(info);
-	return r == 0 ? out_line(client, "\n") : r;
+	return r;
 }
 
 static int answer_extent(void *arg, uint64_t first_sector, uint64_t nr_sectors,
@@ -134,16 +141,41 @@ static int answer_map(struct control_client *client, const struct report *report
 	return r == 0 ? out_line(client, "{\"end\":true}\n") : r;
 }
 
+static int answer_encryption(struct control_client *client, const struct report *report)
+{
+	const json_t *enabled = json_object_get(client->request, "enabled");
+	json_t *encryption;
+	int r = 0;
+
+	if (enabled && !json_is_boolean(enabled))
+		return -EBADRQC;
+	if (enabled && !client->actions->switch_plane)
+		return -EOPNOTSUPP;
+	if (enabled)
+		r = client->actions->switch_plane(client->actions->arg, report->image,
+						  json_is_true(enabled) ? IMAGE_TARGET_SEALED
+									: IMAGE_TARGET_PLAIN,
+						  &client->problem);
+	if (r < 0)
+		return r;
+	encryption = report_encryption_json(report);
+	r = encryption ? out_object(client, encryption) : -ENOMEM;
+	json_decref(encryption);
+	return r;
+}
+
 static const struct {
 	const char *verb;
 	int (*answer)(struct control_client *client, const struct report *report);
 } verbs[] = {
 	{ "info", answer_info },
 	{ "map", answer_map },
+	{ "encryption", answer_encryption },
 };
 
-static int answer(struct control_client *client, struct image *image, const char *verb)
+static int answer(struct control_client *client, struct image *image)
 {
+	const char *verb = json_string_value(json_object_get(client->request, "verb"));
 	struct report report = {
 		.image = image,
 		.ring = client->ring,
@@ -225,20 +257,35 @@ static const char *error_text(int error)
 	}
 }
 
+/* What an action says of its failure may hold a path, and so anything. */
+static int out_error(struct control_client *client, int error)
+{
+	const char *why = client->problem.text[0] ? client->problem.text : error_text(error);
+	json_t *object = json_pack("{s:s}", "error", why);
+	int r;
+
+	if (!object)
+		return out_line(client, "{\"error\":\"%s\"}\n", error_text(error));
+	r = out_object(client, object);
+	json_decref(object);
+	return r;
+}
+
 void control_client_serve(struct control_client *client, struct image *image)
 {
-	json_t *request = NULL;
 	int r = is_allowed(client->fd) ? 0 : -EPERM;
 
 	client->nr_out = 0;
+	client->request = NULL;
+	client->problem.text[0] = 0;
 	if (r == 0)
-		r = receive_request(client, &request);
+		r = receive_request(client, &client->request);
 	if (r == 0)
-		r = answer(client, image, json_string_value(json_object_get(request, "verb")));
-	json_decref(request);
+		r = answer(client, image);
+	json_decref(client->request);
 	/* To a client that is gone or slow there is nothing to say. */
 	if (r < 0 && r != -ECANCELED && r != -ETIMEDOUT && r != -EPIPE && r != -ECONNRESET)
-		r = out_line(client, "{\"error\":\"%s\"}\n", error_text(r));
+		r = out_error(client, r);
 	if (r == 0)
 		r = out_flush(client);
 	if (r < 0)

@@ -3,6 +3,7 @@
 #ifndef CONTROL_CLIENT_H
 #define CONTROL_CLIENT_H
 
+#include <jansson.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -10,13 +11,18 @@
 #include "image/image.h"
 #include "ring/ring.h"
 
+struct control_actions;
+
 enum { CONTROL_OUT_BYTES = 16 << 10 }; /* gathered into one send */
 
 struct control_client {
-	int fd;			  /* the client's; blocking or not */
-	int stop_fd;		  /* readable: end at once */
+	int fd;	     /* the client's; blocking or not */
+	int stop_fd; /* readable: end at once */
+	const struct control_actions *actions;
 	const _Atomic bool *stop; /* set before @stop_fd is readable: ends walks */
 	struct ring *ring;	  /* of the calling thread */
+	json_t *request;	  /* being answered */
+	struct problem problem;
 	size_t nr_out;
 	char out[CONTROL_OUT_BYTES];
 };

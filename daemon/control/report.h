@@ -63,4 +63,10 @@ int MUST_CHECK report_walk(const struct report *report, report_extent_fn extent,
 int MUST_CHECK report_info_json(const struct report *report, const char *base_problem,
 				json_t **ret_info);
 
+/*
+ * Its part "encryption", which costs no walk: the caller's reference, or NULL
+ * when there is no memory.
+ */
+json_t *report_encryption_json(const struct report *report);
+
 #endif

@@ -105,7 +105,7 @@ static bool is_server_encrypted(const struct report *report, const struct counts
 	       counts->damaged_blocks == 0;
 }
 
-static json_t *encryption_json(const struct report *report)
+json_t *report_encryption_json(const struct report *report)
 {
 	struct image *image = report->image;
 	int current = report->live ? atomic_load(&image->disk.map.current)
@@ -219,7 +219,7 @@ static int fill(json_t *info, const struct report *report, const char *base_prob
 	bad |= json_object_set_new(info, "state", json_string(state_text(report)));
 	bad |= json_object_set_new(info, "server_encrypted",
 				   json_boolean(is_server_encrypted(report, counts)));
-	bad |= json_object_set_new(info, "encryption", encryption_json(report));
+	bad |= json_object_set_new(info, "encryption", report_encryption_json(report));
 	bad |= json_object_set_new(info, "sectors", sectors_json(counts));
 	bad |= json_object_set_new(info, "base", base_json(image, base_problem));
 	bad |= json_object_set_new(info, "planes", planes_json(image));

@@ -167,8 +167,8 @@ static int set_up(struct control *control)
 }
 
 int control_start(struct image *const *images, unsigned int nr_images,
-		  const struct runtime *runtime, struct control **ret_control,
-		  struct problem *problem)
+		  const struct runtime *runtime, const struct control_actions *actions,
+		  struct control **ret_control, struct problem *problem)
 {
 	struct control *control = calloc(1, sizeof(*control));
 	int r = 0;
@@ -178,6 +178,7 @@ int control_start(struct image *const *images, unsigned int nr_images,
 		return -ENOMEM;
 	}
 	control->stop_fd = -1;
+	control->client.actions = actions;
 	for (unsigned int i = 0; i < nr_images && r == 0; i++)
 		r = add_listener(control, images[i], runtime, problem);
 	if (r == 0) {

@@ -9,6 +9,8 @@
  *   {"verb":"info"}   one line: the object of report_info_json()
  *   {"verb":"map"}    a line per extent {"offset_bytes":N,"length_bytes":N,
  *                     "state":"sealed"}, in order; then the line {"end":true}
+ *   {"verb":"encryption"}                    one line: the object "encryption" of
+ *   {"verb":"encryption","enabled":BOOL}     info, here after it was switched
  *
  * The line {"error":"..."} instead, or in the middle of a map: it failed. An
  * answer without its last line was cut short.
@@ -28,18 +30,26 @@ enum {
 
 struct control;
 
+/* What a client may have done beside reports; on the control thread. */
+struct control_actions {
+	/* As server_switch() in switch.h; -EOPNOTSUPP where it is NULL. */
+	int (*switch_plane)(void *arg, struct image *image, enum image_target target,
+			    struct problem *problem);
+	void *arg;
+};
+
 /*
  * Make the sockets of @images (at most EXPORTS_MAX; started, and locked by UUID:
  * whatever stands at a socket's path is stale and is replaced) and start the
  * thread, with all signals blocked. Blocks briefly; opening thread only. The
- * images are borrowed until control_stop(); @images itself is not.
+ * images and @actions are borrowed until control_stop(); @images itself is not.
  * Returns 0 and *ret_control, or with *problem -ENOMEM, -ENAMETOOLONG: the
  * runtime directory is too deep for a unix socket, or what the kernel said;
  * nothing is left behind then.
  */
 int MUST_CHECK control_start(struct image *const *images, unsigned int nr_images,
-			     const struct runtime *runtime, struct control **ret_control,
-			     struct problem *problem);
+			     const struct runtime *runtime, const struct control_actions *actions,
+			     struct control **ret_control, struct problem *problem);
 
 /*
  * Cut off a client, end the thread, remove the sockets. Before the images are

@@ -102,6 +102,13 @@ int MUST_CHECK image_start(struct image *image, const struct image_session *sess
 int MUST_CHECK image_lane_init(struct image *image, struct lane *lane, const struct xts_ops *xts);
 void image_lane_done(struct lane *lane);
 
+/*
+ * The key of plane @value, which the image has got since, for @lane; nothing if
+ * that knows it or the plane is plain. On the lane's thread. Allocates.
+ * Returns 0, -ENOMEM, -EIO or -ENOKEY.
+ */
+int MUST_CHECK image_lane_learn(struct image *image, struct lane *lane, uint8_t value);
+
 /* What the current plane is to be. */
 enum image_target {
 	IMAGE_TARGET_PLAIN,
@@ -113,8 +120,8 @@ enum image_target {
  * Make another plane the current one, durably: one that there is, or else a
  * new one. Between map_switch_begin(), whose waiter has been woken, and
  * map_switch_end(image->super.current_plane), which is the caller's also on
- * failure. Only the image's own lane learns a new key. Blocks, on the thread of
- * that lane; other operations may complete meanwhile.
+ * failure. Only the image's own lane learns a new key: image_lane_learn(). Blocks,
+ * on the thread of that lane; other operations may complete meanwhile.
  * Returns 0, also when nothing had to change. -ENOSPC: no plane or key is free,
  * or no space; -EFBIG: the file would be larger than its file system can hold:
  * nothing has changed. Anything else fails the export: what is durable of the

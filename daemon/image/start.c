@@ -84,6 +84,17 @@ int image_lane_init(struct image *image, struct lane *lane, const struct xts_ops
 	return r;
 }
 
+int image_lane_learn(struct image *image, struct lane *lane, uint8_t value)
+{
+	const struct seal_plane *plane = &image->super.planes[value - SEAL_ENTRY_PLANE_FIRST];
+	const struct xts_key *key;
+
+	if (plane->kind != SEAL_PLANE_SEALED || cipher_has(lane, value))
+		return 0;
+	key = keyring_find_plane_key(image->keys, le64_get(plane->key_id));
+	return key ? cipher_add(lane, image->xts, value, key) : -ENOKEY;
+}
+
 void image_lane_done(struct lane *lane)
 {
 	cipher_done(lane);

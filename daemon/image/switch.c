@@ -13,7 +13,6 @@
 
 #include "image/image.h"
 #include "image/superblock.h"
-#include "request/cipher.h"
 
 static struct seal_plane *row_of(struct image *image, uint8_t value)
 {
@@ -92,8 +91,8 @@ static void drop_unnamed_keys(struct image *image)
 	}
 }
 
-/* A new key for plane @value: durable in both keyrings (invariant 6), and known to the lane. */
-static int add_key(struct image *image, uint8_t value, uint64_t now_s, uint64_t *ret_key_id)
+/* A new key, durable in both keyrings (invariant 6). */
+static int add_key(struct image *image, uint64_t now_s, uint64_t *ret_key_id)
 {
 	int r;
 
@@ -101,12 +100,8 @@ static int add_key(struct image *image, uint8_t value, uint64_t now_s, uint64_t 
 	r = keyring_add_plane_key(&image->keyring, image->keys, now_s, ret_key_id);
 	if (r < 0)
 		return r;
-	r = image_write_keyring(image);
-	if (r == 0)
-		r = cipher_add(&image->lane, image->xts, value,
-			       keyring_find_plane_key(image->keys, *ret_key_id));
 	/* Not "no space" any more: something may have been written. */
-	return r < 0 ? -EIO : 0;
+	return image_write_keyring(image) < 0 ? -EIO : 0;
 }
 
 /* A row for a new plane, not yet written. Returns its map value, or what failed. */
@@ -123,7 +118,7 @@ static int add_plane(struct image *image, enum seal_plane_kind kind, uint64_t no
 		return -ENOSPC;
 	r = make_room(image, plane.file_offset_bytes);
 	if (r == 0 && kind == SEAL_PLANE_SEALED)
-		r = add_key(image, value, now_s, &key_id);
+		r = add_key(image, now_s, &key_id);
 	if (r < 0)
 		return r;
 	*row_of(image, value) = (struct seal_plane){
@@ -172,6 +167,8 @@ int image_switch(struct image *image, enum image_target target, uint64_t now_s,
 		r = add_plane(image, kind, now_s);
 	if (r > 0)
 		r = set_policy(image, (uint8_t)r, now_s);
+	if (r == 0)
+		r = image_lane_learn(image, &image->lane, image->super.current_plane);
 	if (r == 0)
 		return 0;
 	if (r != -ENOSPC && r != -EFBIG)

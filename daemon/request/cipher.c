@@ -54,6 +54,11 @@ int cipher_add(struct lane *lane, const struct xts_ops *ops, uint8_t entry,
 	return r;
 }
 
+bool cipher_has(const struct lane *lane, uint8_t entry)
+{
+	return lane->xts[entry * (uint64_t)lane->disk->nr_tib].ops != NULL;
+}
+
 void cipher_done(struct lane *lane)
 {
 	if (!lane->xts)

@@ -11,6 +11,8 @@
 #include <sys/un.h>
 #include <time.h>
 
+static const struct control_actions no_actions;
+
 struct served {
 	struct fixture fixture;
 	struct runtime runtime;
@@ -30,8 +32,8 @@ static void set_up(struct served *served)
 					 served->address.sun_path,
 					 sizeof(served->address.sun_path)),
 		     0);
-	cr_assert_eq(control_start(&served->fixture.image, 1, &served->runtime, &served->control,
-				   &problem),
+	cr_assert_eq(control_start(&served->fixture.image, 1, &served->runtime, &no_actions,
+				   &served->control, &problem),
 		     0, "%s", problem.text);
 }
 
@@ -225,8 +227,8 @@ Test(control_server, replaces_what_a_dead_daemon_left)
 	set_up(&served);
 	again = served;
 	/* The first one's socket is now stale, as far as paths go. */
-	cr_assert_eq(control_start(&again.fixture.image, 1, &again.runtime, &again.control,
-				   &problem),
+	cr_assert_eq(control_start(&again.fixture.image, 1, &again.runtime, &no_actions,
+				   &again.control, &problem),
 		     0, "%s", problem.text);
 	cr_expect_not_null(strstr(ask(&again, "{\"verb\":\"map\"}\n"), "end"));
 	cr_expect_null(control_stop(again.control));
@@ -242,7 +244,8 @@ Test(control_server, a_folder_too_deep_for_a_socket_is_a_clear_problem)
 
 	fixture_set_up(&fixture);
 	memset(runtime.directory, 'd', 90);
-	cr_expect_eq(control_start(&fixture.image, 1, &runtime, &control, &problem), -ENAMETOOLONG);
+	cr_expect_eq(control_start(&fixture.image, 1, &runtime, &no_actions, &control, &problem),
+		     -ENAMETOOLONG);
 	cr_expect_not_null(strstr(problem.text, "too long for a unix socket"));
 	cr_expect_null(control);
 	fixture_done(&fixture);

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT */
+/* An image opened by a tool to change it: see session.h. */
+#include "session.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "keys.h"
+#include "keys/key_mem.h"
+
+static int load(struct session *session, const char *path, struct problem *problem)
+{
+	const int fd = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	struct store store;
+	int r = fd < 0 ? -errno : ring_sync_new(&session->ring);
+
+	if (r < 0 && fd >= 0)
+		close(fd);
+	if (r == 0)
+		r = store_file_init(&store, fd, STORE_LOCK_EXCLUSIVE, LOCK_WAIT_MS);
+	if (r == 0)
+		return image_load(&store, path, session->ring, true, &session->image, problem);
+	problem_set(problem, "image", path, r == -EBUSY ? "is in use" : "cannot be opened: %s",
+		    strerror(-r));
+	return r;
+}
+
+static int unlock(struct session *session, const struct tool_options *options,
+		  struct problem *problem)
+{
+	int r = tool_read_key(&options->key_source, &session->secret, problem);
+	const struct key_secret *secret = session->secret;
+
+	return r == 0 ? image_unlock(session->image, &secret, 1, problem) : r;
+}
+
+static int start(struct session *session, struct problem *problem)
+{
+	struct image_session how = { .dirty_store = &session->runtime.store,
+				     .xts = &xts_openssl_ops };
+	const struct image *image = session->image;
+	int r = runtime_init(&session->runtime, true, problem);
+
+	if (r < 0)
+		return r;
+	r = runtime_boot_id(how.boot_id);
+	if (r == 0)
+		r = runtime_lock(&session->runtime, image->super.uuid, &session->uuid_lock);
+	if (r < 0) {
+		problem_set(problem, "image", image->path, "%s: %s",
+			    "cannot lock its UUID in the runtime directory",
+			    r == -EBUSY ? "an image with the same UUID is being served"
+					: strerror(-r));
+		return r;
+	}
+	return image_start(session->image, &how, problem);
+}
+
+int session_open(struct session *session, const struct tool_options *options,
+		 struct problem *problem)
+{
+	int r;
+
+	*session = (struct session){ .uuid_lock = -1 };
+	r = load(session, options->image, problem);
+	if (r == 0)
+		r = unlock(session, options, problem);
+	return r == 0 ? start(session, problem) : r;
+}
+
+int session_close(struct session *session, struct problem *problem)
+{
+	return image_stop(session->image, problem);
+}
+
+void session_done(struct session *session)
+{
+	if (session->image)
+		runtime_unlock(&session->runtime, session->image->super.uuid, session->uuid_lock);
+	session->image = image_free(session->image);
+	session->secret = key_mem_free(session->secret);
+	ring_free(session->ring);
+	session->ring = NULL;
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * An image that nobody serves, opened by a tool to change it: like a daemon's
+ * session, without clients. Never two at the same image: the exclusive lock and
+ * the lock on the UUID see to that.
+ */
+#ifndef TOOLS_SESSION_H
+#define TOOLS_SESSION_H
+
+#include "base/compiler.h"
+#include "image/image.h"
+#include "image/problem.h"
+#include "image/runtime.h"
+#include "options.h"
+
+struct session {
+	struct ring *ring;
+	struct runtime runtime;
+	struct key_secret *secret;
+	struct image *image;
+	int uuid_lock;
+};
+
+/*
+ * With the key that @options names, of which there must be one. The base need
+ * not be there. An image that was not closed is recovered first. Blocks.
+ * Returns 0; -EBUSY: it is in use; otherwise as image_load(), image_unlock() and
+ * image_start(), with *problem. session_done() is due in either case.
+ */
+int MUST_CHECK session_open(struct session *session, const struct tool_options *options,
+			    struct problem *problem);
+
+/* End it cleanly. Returns 0, or -EIO with *problem: the image stays unclean. */
+int MUST_CHECK session_close(struct session *session, struct problem *problem);
+
+/* Give everything back; what was not closed is left as a crash would leave it. */
+void session_done(struct session *session);
+
+#endif
