@@ -251,8 +251,10 @@ int reach_answer(struct reach *reach, json_t **ret_object, struct problem *probl
 	error = json_string_value(json_object_get(object, "error"));
 	if (!json_is_object(object))
 		r = bad_answer(reach, "what it says is not JSON", problem);
-	else if (error)
-		r = bad_answer(reach, error, problem);
+	else if (error) {
+		snprintf(problem->text, sizeof(problem->text), "%s", error);
+		r = -EIO;
+	}
 	if (r < 0) {
 		json_decref(object);
 		return r;

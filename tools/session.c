@@ -22,8 +22,10 @@ static int load(struct session *session, const char *path, struct problem *probl
 		r = store_file_init(&store, fd, STORE_LOCK_EXCLUSIVE, LOCK_WAIT_MS);
 	if (r == 0)
 		return image_load(&store, path, session->ring, true, &session->image, problem);
-	problem_set(problem, "image", path, r == -EBUSY ? "is in use" : "cannot be opened: %s",
-		    strerror(-r));
+	if (r == -EBUSY)
+		problem_set(problem, "image", path, "is in use");
+	else
+		problem_set(problem, "image", path, "cannot be opened: %s", strerror(-r));
 	return r;
 }
 

@@ -257,13 +257,16 @@ static const char *error_text(int error)
 	}
 }
 
-/* What an action says of its failure may hold a path, and so anything. */
-static int out_error(struct control_client *client, int error)
+/* A line for the user. It holds a path, and so perhaps what JSON cannot hold. */
+static int out_error(struct control_client *client, const struct image *image, int error)
 {
-	const char *why = client->problem.text[0] ? client->problem.text : error_text(error);
-	json_t *object = json_pack("{s:s}", "error", why);
+	json_t *object;
 	int r;
 
+	if (!client->problem.text[0])
+		problem_set(&client->problem, "image", image->path, "its daemon: %s",
+			    error_text(error));
+	object = json_pack("{s:s}", "error", client->problem.text);
 	if (!object)
 		return out_line(client, "{\"error\":\"%s\"}\n", error_text(error));
 	r = out_object(client, object);
@@ -285,7 +288,7 @@ void control_client_serve(struct control_client *client, struct image *image)
 	json_decref(client->request);
 	/* To a client that is gone or slow there is nothing to say. */
 	if (r < 0 && r != -ECANCELED && r != -ETIMEDOUT && r != -EPIPE && r != -ECONNRESET)
-		r = out_error(client, r);
+		r = out_error(client, image, r);
 	if (r == 0)
 		r = out_flush(client);
 	if (r < 0)

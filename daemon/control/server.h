@@ -12,8 +12,9 @@
  *   {"verb":"encryption"}                    one line: the object "encryption" of
  *   {"verb":"encryption","enabled":BOOL}     info, here after it was switched
  *
- * The line {"error":"..."} instead, or in the middle of a map: it failed. An
- * answer without its last line was cut short.
+ * The line {"error":"..."} instead, or in the middle of a map: it failed, and the
+ * text, which names the image, is for the user. An answer without its last line
+ * was cut short.
  */
 #ifndef CONTROL_SERVER_H
 #define CONTROL_SERVER_H

@@ -129,15 +129,20 @@ Test(control_server, refuses_what_it_does_not_understand_and_goes_on)
 	struct served served;
 
 	set_up(&served);
-	cr_expect_str_eq(ask(&served, "{\"verb\":\"frob\"}\n"),
-			 "{\"error\":\"this daemon does not know the request\"}\n");
-	cr_expect_str_eq(ask(&served, "[1]\n"),
-			 "{\"error\":\"this daemon does not know the request\"}\n");
-	cr_expect_str_eq(ask(&served, "{\"verb\":7}\n"),
-			 "{\"error\":\"this daemon does not know the request\"}\n");
-	cr_expect_str_eq(ask(&served, "info\n"), "{\"error\":\"the request is not JSON\"}\n");
+	cr_expect_str_eq(
+		ask(&served, "{\"verb\":\"frob\"}\n"),
+		"{\"error\":\"image image: its daemon: this daemon does not know the request\"}\n");
+	cr_expect_str_eq(
+		ask(&served, "[1]\n"),
+		"{\"error\":\"image image: its daemon: this daemon does not know the request\"}\n");
+	cr_expect_str_eq(
+		ask(&served, "{\"verb\":7}\n"),
+		"{\"error\":\"image image: its daemon: this daemon does not know the request\"}\n");
+	cr_expect_str_eq(ask(&served, "info\n"),
+			 "{\"error\":\"image image: its daemon: the request is not JSON\"}\n");
 	memset(long_request, ' ', CONTROL_REQUEST_BYTES_MAX);
-	cr_expect_str_eq(ask(&served, long_request), "{\"error\":\"the request is too long\"}\n");
+	cr_expect_str_eq(ask(&served, long_request),
+			 "{\"error\":\"image image: its daemon: the request is too long\"}\n");
 	cr_expect_not_null(strstr(ask(&served, "{\"verb\":\"map\"}\n"), "end"));
 	done(&served);
 }
