@@ -3,11 +3,16 @@
  * Random requests to a daemon, many in flight over several connections, compared
  * with a model of the disk; in between the daemon is stopped or killed.
  *
- *   model --seed N --ops N --phases N SOCKET BASE.vhd -- DAEMON [ARGUMENT...]
+ *   model --seed N --ops N --phases N --deaths LIST --cgroup FOLDER --early-deaths
+ *         SOCKET BASE.vhd -- DAEMON [ARGUMENT...]
  *
  * The disk is BASE.vhd, a fixed VHD, and whatever earlier phases made of it. The
  * requests follow from the seed alone: also when the daemon dies is counted in
- * requests sent. Each phase begins with a look at the whole disk.
+ * requests sent. Each phase begins with a look at the whole disk, and ends with
+ * the next death of LIST, of term, kill, segv and oom (daemon.h). With early
+ * deaths, half of the starts that follow are cut short before the one that serves: a
+ * death during recovery. Every other turn of the list is then almost without
+ * FLUSH and FUA, so that much is acknowledged and not durable when the daemon dies.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -25,6 +30,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "model/daemon.h"
 #include "model/disk.h"
 
 enum {
@@ -35,9 +41,12 @@ enum {
 	HUGE_BYTES = 32 << 20,
 	HOT_BYTES = 2 << 20, /* where half of the requests go */
 	PATIENCE_S = 60,
+	DEATHS_MAX = 16,	    /* of the list */
+	EARLY_MS_MAX = 60,	    /* a start takes about half of it */
+	EARLY_BYTES_MAX = 16 << 20, /* a start needs some more */
 };
 
-enum kind { OP_READ, OP_WRITE, OP_TRIM, OP_ZERO, OP_FLUSH, OP_CACHE, OP_STATUS };
+enum kind { OP_READ, OP_WRITE, OP_TRIM, OP_ZERO, OP_FLUSH, OP_CACHE, OP_STATUS, OP_KINDS };
 
 struct op {
 	bool used;
@@ -54,21 +63,34 @@ struct op {
 };
 
 static const char *socket_path;
-static char **daemon_argv;
-static uint64_t seed, disk_bytes, next_number;
-static pid_t daemon_pid;
+static uint64_t seed, disk_bytes, next_number, nr_ops = 20000, nr_phases = 6;
+static struct daemon served;
+static enum death deaths[DEATHS_MAX] = { DEATH_KILL, DEATH_TERM };
+static unsigned int nr_deaths = 2;
+static bool early_deaths;
+static bool few_flushes; /* in this phase */
 static struct nbd_handle *conns[CONNS];
 static struct op ops[OPS_MAX];
 static unsigned int nr_in_flight;
-static bool dying; /* the daemon has got its signal: connections may end */
+static bool dying; /* the daemon has been struck: connections may end */
+
+/* For the last line. */
+static uint64_t nr_acknowledged, nr_rounds[DEATHS], nr_early, nr_cut[OP_KINDS];
 
 static void die(const char *what)
 {
 	fprintf(stderr, "model: seed %" PRIu64 ", request %" PRIu64 ": %s\n", seed, next_number,
 		what);
-	if (daemon_pid > 0)
-		kill(daemon_pid, SIGKILL);
+	if (served.pid > 0)
+		kill(served.pid, SIGKILL);
 	exit(1);
+}
+
+/* @problem: NULL when there is none. */
+static void want_none(const char *problem)
+{
+	if (problem)
+		die(problem);
 }
 
 static void die_nbd(const char *what)
@@ -121,7 +143,9 @@ static void pick(struct op *op, uint64_t number)
 	op->kind = kinds[chance(sizeof(kinds) / sizeof(kinds[0]))];
 	op->conn = (unsigned int)chance(CONNS);
 	pick_range(op);
-	if (chance(10) == 0 && op->kind != OP_FLUSH)
+	if (few_flushes && op->kind == OP_FLUSH && chance(20))
+		op->kind = OP_WRITE;
+	if (chance(few_flushes ? 200 : 10) == 0 && op->kind != OP_FLUSH)
 		op->flags |= LIBNBD_CMD_FLAG_FUA;
 	op->value = op->kind == OP_WRITE ? VALUE_WRITTEN + (uint32_t)number : VALUE_ZERO;
 	if (op->kind == OP_ZERO && chance(2)) {
@@ -182,8 +206,10 @@ static int completed(void *user_data, int *error)
 		fprintf(stderr, "model: seen by request %" PRIu64 "\n", op->number);
 		die("not what was written");
 	}
-	if (changes(op))
+	if (changes(op)) {
 		disk_write_done(op->sector, op->nr_sectors, op->value, op->sent_at);
+		nr_acknowledged++;
+	}
 	finish(op);
 	disk_forget_before(oldest_sent());
 	return 1;
@@ -249,6 +275,8 @@ static int64_t send_op(struct op *op)
 		return nbd_aio_cache(nbd, bytes, offset, done, op->flags);
 	case OP_STATUS:
 		return nbd_aio_block_status(nbd, bytes, offset, extent, done, op->flags);
+	case OP_KINDS:
+		break;
 	}
 	abort();
 }
@@ -271,7 +299,7 @@ static void start_one(void)
 		disk_write_sent(op->sector, op->nr_sectors, op->value);
 	if (op->kind == OP_WRITE)
 		fill(op);
-	if (send_op(op) < 0)
+	if (send_op(op) < 0 && !dying)
 		die_nbd("cannot send");
 }
 
@@ -315,17 +343,6 @@ static bool turn(void)
 
 /* ---- the daemon ---- */
 
-static void start_daemon(void)
-{
-	daemon_pid = fork();
-	if (daemon_pid < 0)
-		die("fork");
-	if (daemon_pid == 0) {
-		execv(daemon_argv[0], daemon_argv);
-		_exit(127);
-	}
-}
-
 static struct nbd_handle *connect_once(void)
 {
 	struct nbd_handle *nbd = nbd_create();
@@ -345,7 +362,7 @@ static void connect_all(void)
 
 	for (unsigned int i = 0; i < CONNS; i++)
 		for (unsigned int tries = 0; !(conns[i] = connect_once()); tries++) {
-			if (tries == PATIENCE_S * 50 || waitpid(daemon_pid, NULL, WNOHANG) != 0)
+			if (tries == PATIENCE_S * 50 || waitpid(served.pid, NULL, WNOHANG) != 0)
 				die("the daemon does not serve");
 			nanosleep(&pause, NULL);
 		}
@@ -353,22 +370,9 @@ static void connect_all(void)
 		die("the disk is of another size");
 }
 
-/* With requests in flight. What was not answered by then may or may not have happened. */
-static void end_daemon(int signal_number)
+/* What was not answered by then may or may not have happened. */
+static void lose_what_is_in_flight(void)
 {
-	int status;
-
-	dying = true;
-	kill(daemon_pid, signal_number);
-	while (turn())
-		;
-	for (unsigned int i = 0; i < CONNS; i++)
-		nbd_close(conns[i]);
-	if (waitpid(daemon_pid, &status, 0) != daemon_pid)
-		die("waitpid");
-	if (signal_number == SIGTERM && (!WIFEXITED(status) || WEXITSTATUS(status) != 0))
-		die("the daemon did not end well");
-	daemon_pid = 0;
 	disk_now();
 	for (unsigned int i = 0; i < OPS_MAX; i++) {
 		if (!ops[i].used)
@@ -378,7 +382,47 @@ static void end_daemon(int signal_number)
 		finish(&ops[i]);
 	}
 	disk_forget_before(disk_now());
+}
+
+/* With requests in flight; a daemon that runs out of memory is kept busy until then. */
+static void end_daemon(enum death how)
+{
+	dying = true;
+	for (unsigned int i = 0; i < OPS_MAX; i++)
+		nr_cut[ops[i].kind] += ops[i].used;
+	want_none(daemon_strike(&served, how));
+	while (turn())
+		while (how == DEATH_OOM && nr_in_flight < OPS_MAX)
+			start_one();
+	for (unsigned int i = 0; i < CONNS; i++)
+		nbd_close(conns[i]);
+	want_none(daemon_bury(&served, how));
+	lose_what_is_in_flight();
+	if (how == DEATH_OOM)
+		want_none(daemon_limit_memory(&served, 0));
+	nr_rounds[how]++;
 	dying = false;
+}
+
+/*
+ * Starts the daemon, and ends it before it serves or just after. Memory may run
+ * out at any point of the start, or not at all. (No SIGSEGV: before main() that
+ * leaves a core, though without keys.)
+ */
+static void start_in_vain(enum death how)
+{
+	const struct timespec pause = { .tv_nsec = (long)chance(EARLY_MS_MAX * 1000000) };
+	bool starve = how == DEATH_OOM;
+
+	if (starve)
+		want_none(daemon_limit_memory(&served, EARLY_BYTES_MAX / 64 * (1 + chance(64))));
+	want_none(daemon_start(&served));
+	nanosleep(&pause, NULL);
+	want_none(daemon_strike(&served, DEATH_KILL));
+	want_none(daemon_bury(&served, DEATH_KILL));
+	if (starve)
+		want_none(daemon_limit_memory(&served, 0));
+	nr_early++;
 }
 
 /* ---- phases ---- */
@@ -402,9 +446,9 @@ static void look_at_all(void)
 	disk_forget_before(disk_now());
 }
 
-static void run_phase(uint64_t nr_ops)
+static void run_phase(void)
 {
-	uint64_t end = next_number + nr_ops;
+	uint64_t end = next_number + nr_ops / nr_phases;
 
 	while (next_number < end) {
 		while (nr_in_flight < OPS_MAX && next_number < end)
@@ -429,44 +473,88 @@ static const uint8_t *map_base(const char *path)
 	return memory;
 }
 
-int main(int argc, char **argv)
+static void parse_deaths(char *list)
+{
+	nr_deaths = 0;
+	for (char *name = strtok(list, ","); name; name = strtok(NULL, ","))
+		if (nr_deaths == DEATHS_MAX || !death_of_name(name, &deaths[nr_deaths++]))
+			die("no such list of deaths");
+	if (nr_deaths == 0)
+		die("no such list of deaths");
+}
+
+/* Returns false when they make no sense. */
+static bool parse_options(int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "seed", required_argument, NULL, 's' },
 		{ "ops", required_argument, NULL, 'o' },
 		{ "phases", required_argument, NULL, 'p' },
+		{ "deaths", required_argument, NULL, 'd' },
+		{ "cgroup", required_argument, NULL, 'c' },
+		{ "early-deaths", no_argument, NULL, 'e' },
 		{ NULL, 0, NULL, 0 },
 	};
-	uint64_t nr_ops = 20000, nr_phases = 6;
-	const uint8_t *base;
 	int opt;
 
-	seed = (uint64_t)time(NULL) ^ (uint64_t)getpid() << 32;
 	while ((opt = getopt_long(argc, argv, "+", options, NULL)) != -1) {
 		uint64_t *to = opt == 's' ? &seed : opt == 'o' ? &nr_ops : &nr_phases;
 
 		if (opt == '?')
-			return 2;
-		*to = strtoull(optarg, NULL, 10);
+			return false;
+		if (opt == 'd')
+			parse_deaths(optarg);
+		else if (opt == 'c')
+			served.cgroup = optarg;
+		else if (opt == 'e')
+			early_deaths = true;
+		else
+			*to = strtoull(optarg, NULL, 10);
 	}
-	if (argc - optind < 4 || strcmp(argv[optind + 2], "--") != 0 || nr_phases == 0)
+	return argc - optind >= 4 && strcmp(argv[optind + 2], "--") == 0 && nr_phases > 0;
+}
+
+static void say_figures(void)
+{
+	printf("%" PRIu64 " requests are as the model has it; cut short: %" PRIu64
+	       " writes, %" PRIu64 " trims, %" PRIu64 " zeroes, %" PRIu64 " flushes\n",
+	       next_number, nr_cut[OP_WRITE], nr_cut[OP_TRIM], nr_cut[OP_ZERO], nr_cut[OP_FLUSH]);
+	printf("process death: %" PRIu64 " rounds (kill -9 %" PRIu64 ", SIGSEGV %" PRIu64
+	       ", OOM %" PRIu64 "), %" PRIu64 " deaths while starting, %" PRIu64
+	       " acknowledged changes, 0 lost\n",
+	       nr_rounds[DEATH_KILL] + nr_rounds[DEATH_SEGV] + nr_rounds[DEATH_OOM],
+	       nr_rounds[DEATH_KILL], nr_rounds[DEATH_SEGV], nr_rounds[DEATH_OOM], nr_early,
+	       nr_acknowledged);
+}
+
+int main(int argc, char **argv)
+{
+	const uint8_t *base;
+
+	seed = (uint64_t)time(NULL) ^ (uint64_t)getpid() << 32;
+	if (!parse_options(argc, argv))
 		return 2;
 	socket_path = argv[optind];
-	base = map_base(argv[optind + 1]);
-	daemon_argv = argv + optind + 3;
+	served.argv = argv + optind + 3;
 	printf("--seed %" PRIu64 " --ops %" PRIu64 " --phases %" PRIu64 "\n", seed, nr_ops,
 	       nr_phases);
 	fflush(stdout);
 
+	base = map_base(argv[optind + 1]);
 	disk_init(base, disk_bytes / SECTOR);
 	for (uint64_t phase = 0; phase <= nr_phases; phase++) {
-		start_daemon();
+		enum death how = phase < nr_phases ? deaths[phase % nr_deaths] : DEATH_TERM;
+
+		want_none(daemon_start(&served));
 		connect_all();
 		look_at_all();
+		few_flushes = early_deaths && phase / nr_deaths % 2 == 0;
 		if (phase < nr_phases)
-			run_phase(nr_ops / nr_phases);
-		end_daemon(phase % 2 == 0 && phase < nr_phases ? SIGKILL : SIGTERM);
+			run_phase();
+		end_daemon(how);
+		if (early_deaths && how != DEATH_TERM && chance(2))
+			start_in_vain(how);
 	}
-	printf("%" PRIu64 " requests are as the model has it\n", next_number);
+	say_figures();
 	return 0;
 }
