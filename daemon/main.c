@@ -23,6 +23,9 @@ static void block_signals(sigset_t *ret_set)
 	sigaddset(ret_set, SIGINT);
 	sigaddset(ret_set, SIGHUP);
 	sigaddset(ret_set, SIGPIPE);
+	sigaddset(ret_set, SIGCHLD);
+	/* Whoever started us may ignore it, and then it would never come. */
+	signal(SIGCHLD, SIG_DFL);
 	sigprocmask(SIG_BLOCK, ret_set, NULL);
 }
 
@@ -43,14 +46,23 @@ static void say_ready(const struct options *options, const struct server *server
 			 server->nr_exports, server->nr_workers);
 }
 
-static void wait_for_end(const sigset_t *set)
+/* What is open stays open: only new keys and files need the helper. */
+static void look_after_helper(struct server *server)
+{
+	if (helper_has_ended(&server->helper))
+		log_line(LOG_LEVEL_WARNING, "the helper process has ended; serving goes on, but "
+					    "no key or file can be opened until a restart");
+}
+
+static void wait_for_end(const sigset_t *set, struct server *server)
 {
 	int signal_number;
 
 	do {
 		if (sigwait(set, &signal_number) != 0)
 			return;
-	} while (signal_number == SIGPIPE || signal_number == SIGHUP);
+		look_after_helper(server);
+	} while (signal_number != SIGTERM && signal_number != SIGINT);
 	log_line(LOG_LEVEL_INFO, "%s: finishing", strsignal(signal_number));
 	(void)sd_notify(0, "STOPPING=1\nSTATUS=Finishing requests and closing the images");
 }
@@ -80,7 +92,7 @@ int main(int argc, char **argv)
 	code = server_start(server, &options);
 	if (code == EXIT_OK) {
 		say_ready(&options, server);
-		wait_for_end(&set);
+		wait_for_end(&set, server);
 	}
 	stop_code = server_stop(server);
 	free(server);

@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <stdbool.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -342,12 +341,20 @@ int helper_read_key(struct helper *helper, const struct key_source *source,
 	return 0;
 }
 
+bool helper_has_ended(struct helper *helper)
+{
+	if (helper->pid <= 0 || waitpid(helper->pid, NULL, WNOHANG) != helper->pid)
+		return false;
+	helper->pid = -1;
+	return true;
+}
+
 void helper_stop(struct helper *helper)
 {
 	if (helper->pid == 0)
 		return;
 	close(helper->fd);
-	while (waitpid(helper->pid, NULL, 0) < 0 && errno == EINTR)
+	while (helper->pid > 0 && waitpid(helper->pid, NULL, 0) < 0 && errno == EINTR)
 		;
 	*helper = (struct helper){ 0 };
 }

@@ -11,6 +11,7 @@
 #ifndef KEYS_HELPER_H
 #define KEYS_HELPER_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 #include "base/compiler.h"
@@ -18,7 +19,7 @@
 
 struct helper {
 	int fd;	   /* our end of the socket pair */
-	pid_t pid; /* 0: not running */
+	pid_t pid; /* 0: not running; -1: it has ended by itself */
 };
 
 /*
@@ -47,6 +48,12 @@ int MUST_CHECK helper_open(struct helper *helper, const char *path, int flags, i
  */
 int MUST_CHECK helper_read_key(struct helper *helper, const struct key_source *source,
 			       struct key_secret **ret_secret);
+
+/*
+ * Has the helper ended by itself, or been killed? Says so once, then no more;
+ * calls answer -EPIPE from then on. Does not block. A SIGCHLD tells when to ask.
+ */
+bool MUST_CHECK helper_has_ended(struct helper *helper);
 
 /* Let the helper end and wait for it. Accepts a zeroed struct, and leaves one. */
 void helper_stop(struct helper *helper);

@@ -210,6 +210,24 @@ Test(helper, gone_is_told_as_such)
 	helper_stop(&helper);
 }
 
+Test(helper, that_has_ended_is_told_once, .timeout = 10)
+{
+	struct helper none = { 0 }, helper = start();
+	siginfo_t ended;
+	int fd = 77;
+
+	cr_expect_not(helper_has_ended(&none));
+	cr_expect_not(helper_has_ended(&helper));
+	expect_alive(&helper);
+	cr_assert_eq(kill(helper.pid, SIGKILL), 0);
+	cr_assert_eq(waitid(P_PID, (id_t)helper.pid, &ended, WEXITED | WNOWAIT), 0);
+	cr_expect(helper_has_ended(&helper));
+	cr_expect_not(helper_has_ended(&helper));
+	cr_expect_eq(helper_open(&helper, "/dev/null", O_RDWR, &fd), -EPIPE);
+	helper_stop(&helper);
+	cr_expect_not(helper_has_ended(&helper));
+}
+
 Test(helper, outlives_the_signals_that_stop_a_daemon)
 {
 	static const int signals[] = { SIGINT, SIGTERM, SIGHUP, SIGPIPE };
