@@ -8,6 +8,7 @@
 # shellcheck source-path=SCRIPTDIR/..
 . "$(dirname "$0")/../lib.sh"
 
+need qemu-io
 cd "$TEST_DIR"
 socket=$TEST_DIR/s
 make_key key
@@ -16,7 +17,7 @@ before=$(digest base.vhd)
 "$sealblk" create --base base.vhd --key-file key image.seal
 
 # ---- a memory cgroup of its own, of either version ---------------------------------------
-cgroup= no_cgroup=
+cgroup='' no_cgroup=''
 make_cgroup() {
 	local root type where
 	((EUID == 0)) || { no_cgroup="needs root"; return; }
@@ -28,7 +29,8 @@ make_cgroup() {
 		[[ -e $cgroup/memory.max || -e $cgroup/memory.limit_in_bytes ]] && return
 		rmdir "$cgroup"
 	done </proc/mounts
-	cgroup= no_cgroup="no cgroup with the memory controller can be made here"
+	cgroup=''
+	no_cgroup="no cgroup with the memory controller can be made here"
 }
 
 remove_cgroup() {
@@ -59,3 +61,19 @@ grep -v '^sealblkd' model.log
 expect_equal "$before" "$(digest base.vhd)" "the base's digest"
 expect_equal '' "$(find . -name 'core*')" "cores"
 expect_exit 0 "$sealblk" check --key-file key image.seal
+
+# ---- the helper dies alone: said once, and serving goes on ---------------------------------
+start_daemon --socket "$socket" --key-file key image.seal
+nbd_io "$socket" 'write -P 7 0 64k'
+helper=$(<"/proc/$daemon_pid/task/$daemon_pid/children")
+helper=${helper%% *}
+kill -KILL "$helper"
+wait_for 5 grep -q 'helper process has ended' "$daemon_log" || fail "nothing was said"
+nbd_io "$socket" 'read -P 7 0 64k' 'write -P 8 1M 64k' 'read -P 8 1M 64k' 'discard 0 64k'
+expect_exit 0 "$sealblk" info image.seal
+stop_daemon
+expect_equal 1 "$(grep -c helper "$daemon_log")" "lines about the helper"
+start_daemon --socket "$socket" --key-file key image.seal
+nbd_io "$socket" 'read -P 0 0 64k' 'read -P 8 1M 64k'
+stop_daemon
+grep '^process death' model.log
