@@ -175,6 +175,12 @@ int MUST_CHECK image_flush(struct image *image);
 /* ... until nothing is dirty, committing or sweeping. */
 int MUST_CHECK image_settle(struct image *image);
 
+/*
+ * recover.c: punch all that no entry names. Returns 0 also when the file system
+ * cannot punch, or has not the space to: map.punch_failed is then set.
+ */
+int MUST_CHECK image_sweep(struct image *image);
+
 /* recover.c: after an unclean close. @dirty: of the killed daemon, or NULL. */
 int MUST_CHECK image_recover(struct image *image, const struct dirty_file *dirty,
 			     struct problem *problem);

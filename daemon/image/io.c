@@ -138,6 +138,7 @@ int image_settle(struct image *image)
 	/* An overwrite in place may be lost without leaving anything to settle. */
 	if (atomic_load(&map->failed))
 		return -EIO;
+	map->punch_again_ms = 0; /* now, or not at all; nobody else uses the map */
 	while (!map_is_settled(map) || !map_is_swept(map)) {
 		int r = image_flush(image);
 
@@ -149,7 +150,7 @@ int image_settle(struct image *image)
 			if (r < 0)
 				return r;
 		}
-		if (map->punch_failed)
+		if (map->punch_failed || map->punch_again_ms)
 			break;
 	}
 	return 0;

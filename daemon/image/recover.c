@@ -162,7 +162,8 @@ static int sweep_planes(struct image *image)
 
 		if (image->disk.map.config.planes[plane].kind != SEAL_PLANE_NONE)
 			r = sweep_plane(image, plane);
-		if (r == -EOPNOTSUPP) {
+		/* Neither keeps an image from being served: it is not all encrypted yet. */
+		if (r == -EOPNOTSUPP || r == -ENOSPC) {
 			image->disk.map.punch_failed = true;
 			return 0;
 		}
@@ -190,4 +191,10 @@ int image_recover(struct image *image, const struct dirty_file *dirty, struct pr
 	if (sweep_planes(image) < 0)
 		return failed(image, "superseded data cannot be punched", problem);
 	return 0;
+}
+
+/* Blocks that are not in memory have not changed since the image was last swept. */
+int image_sweep(struct image *image)
+{
+	return sweep_planes(image);
 }

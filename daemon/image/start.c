@@ -319,9 +319,14 @@ int image_stop(struct image *image, struct problem *problem)
 		return 0;
 	map_set_lanes(&image->disk.map, &image->only_lane, 1);
 	r = image_settle(image);
+	if (r == 0 && image->disk.map.punch_failed) {
+		/* Once more: space may have come back since. */
+		image->disk.map.punch_failed = false;
+		r = image_sweep(image);
+	}
 	if (r == 0)
 		r = equalise_all(image);
-	if (r == 0 && image->disk.map.punch_failed) {
+	if (r == 0 && (image->disk.map.punch_failed || image->disk.map.punch_again_ms)) {
 		/* The next open sweeps again; until then it is not all encrypted (invariant 11). */
 		problem_set(problem, "image", image->path,
 			    "all writes are safe, but superseded data could not be punched out; "

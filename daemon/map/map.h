@@ -147,6 +147,7 @@ struct map {
 	uint64_t round_no;		  /* low part of the generations of this open */
 	bool unsynced_punches;		  /* punched since the last fdatasync began */
 	bool punch_failed;		  /* superseded data could not be removed */
+	uint64_t punch_again_ms; /* no sweep before: the last lacked space; 0: it did not */
 	struct map_round *round;
 	struct map_sweep *sweep;
 };

@@ -7,7 +7,8 @@
  * keep new ones out, check each place against the live, the frozen and the
  * durable entry, punch it -> sweep_end.
  *
- * What a block holds back (a first write in flight) goes to the next sweep. All
+ * What a block holds back (a first write in flight), and what there was no space
+ * to punch, goes to the next sweep. All
  * steps run on the lane that started the sweep.
  */
 #include <errno.h>
@@ -19,6 +20,7 @@ struct punch {
 	struct ring_op op;
 	struct map *map;
 	bool busy;
+	uint32_t first, end; /* sectors in the sweep's block */
 };
 
 struct map_sweep {
@@ -113,6 +115,8 @@ static void submit_punch(struct map_sweep *sweep, struct punch *punch, uint32_t 
 	uint64_t sector = map_block_first(sweep->block->index) + first;
 
 	punch->busy = true;
+	punch->first = first;
+	punch->end = end;
 	punch->op = (struct ring_op){
 		.kind = RING_PUNCH,
 		.fd = map->config.fd,
@@ -174,6 +178,20 @@ static void sweep_run(struct map_sweep *sweep)
 	}
 }
 
+/*
+ * A full XFS may lack the space to punch a hole: the place waits for a later
+ * sweep, unless too many blocks wait already. Any other failure is for good.
+ */
+static void punch_failed(struct map *map, const struct punch *punch, int error)
+{
+	if (error != -ENOSPC || map->nr_dirty_free < DIRTY_BLOCKS_MAX / 2) {
+		map->punch_failed = true;
+		return;
+	}
+	bitset_add_range(map->sweep->block->superseded, punch->first, punch->end);
+	map->punch_again_ms = atomic_load(&map->now_ms) + ROUND_MS;
+}
+
 static void punch_done(struct ring_op *op, int result)
 {
 	struct punch *punch = CONTAINER_OF(op, struct punch, op);
@@ -182,7 +200,7 @@ static void punch_done(struct ring_op *op, int result)
 
 	pthread_mutex_lock(&map->lock);
 	if (result < 0)
-		map->punch_failed = true;
+		punch_failed(map, punch, result);
 	punch->busy = false;
 	sweep->nr_punching--;
 	sweep_run(sweep);
@@ -203,7 +221,8 @@ void sweep_start(struct map *map, struct lane *lane)
 	struct map_sweep *sweep = map->sweep;
 	bool any = false;
 
-	if (sweep->active || atomic_load(&map->failed))
+	if (sweep->active || atomic_load(&map->failed) ||
+	    atomic_load(&map->now_ms) < map->punch_again_ms)
 		return;
 	for (struct dirty_block *d = map->dirty_list; d; d = d->next) {
 		if (bitset_is_empty(d->superseded, MAP_BITSET_WORDS))
@@ -213,6 +232,7 @@ void sweep_start(struct map *map, struct lane *lane)
 	}
 	if (!any)
 		return;
+	map->punch_again_ms = 0;
 	sweep->active = true;
 	sweep->lane = lane;
 	sweep->waiter = (struct waiter){ .lane = lane, .wake = epochs_drained };
