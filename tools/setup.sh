@@ -7,9 +7,9 @@
 set -euo pipefail
 
 build="gcc make pkg-config liburing-dev libssl-dev libaio-dev libjansson-dev libsystemd-dev"
-check="libcriterion-dev libnbd-bin libnbd-dev python3-libnbd qemu-utils fio jq xxd python3 strace nbdkit patch"
+check="libcriterion-dev e2fsprogs xfsprogs libnbd-bin libnbd-dev python3-libnbd qemu-utils fio jq xxd python3 strace nbdkit patch"
 lint="clang clang-format clang-tidy cppcheck shellcheck"
-guest="qemu-system-x86 cpio dmsetup e2fsprogs fdisk kmod mmdebstrap mtools nbd-client"
+guest="qemu-system-x86 cpio dmsetup fdisk kmod mmdebstrap mtools nbd-client"
 guest+=" syslinux syslinux-common"
 read -ra wanted <<<"$build $check $lint $guest"
 
