@@ -44,6 +44,7 @@ struct server {
 
 	unsigned int nr_workers;
 	struct worker *workers;
+	bool failure_told[EXPORTS_MAX];	  /* by the worker that ticks its image */
 	_Atomic bool stopping;		  /* no new connections; finish what is under way */
 	_Atomic unsigned int nr_drained;  /* workers without connections, while stopping */
 	_Atomic unsigned int next_worker; /* for the next connection */

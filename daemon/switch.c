@@ -137,7 +137,7 @@ static int run(struct switching *switching, enum image_target target, struct pro
 		r = teach_workers(switching);
 		if (r < 0) {
 			/* The superblock names the plane, and not everybody could write to it. */
-			map_fail(&image->disk.map);
+			map_fail(&image->disk.map, r);
 			problem_set(problem, "image", image->path,
 				    "a worker cannot take its key: %s", strerror(-r));
 		}

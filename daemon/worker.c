@@ -253,9 +253,23 @@ static void tell_of_warnings(struct worker *worker)
 	worker->warnings_ms = worker->now_ms;
 }
 
+/* Invariant 7, said once. The map itself does not log. */
+static void tell_of_failure(struct server *server, unsigned int number)
+{
+	const struct image *image = server->images[number];
+
+	if (server->failure_told[number] || !atomic_load(&image->disk.map.failed))
+		return;
+	server->failure_told[number] = true;
+	log_line(LOG_LEVEL_ERROR,
+		 "image %s: writing to it failed: %s; until it is opened again, writes and flushes "
+		 "answer EIO; reads go on",
+		 image->path, strerror(-image->disk.map.failed_error));
+}
+
 static void tick(struct worker *worker)
 {
-	const struct server *server = worker->server;
+	struct server *server = worker->server;
 	uint64_t now = clock_ms();
 
 	if (now < worker->now_ms + TICK_MS / 2)
@@ -266,8 +280,10 @@ static void tick(struct worker *worker)
 	tell_of_warnings(worker);
 	if (worker->number == 0 && !atomic_load(&server->stopping))
 		accept_retry(worker);
-	for (unsigned int i = worker->number; i < server->nr_exports; i += server->nr_workers)
+	for (unsigned int i = worker->number; i < server->nr_exports; i += server->nr_workers) {
 		map_tick(&server->images[i]->disk.map, worker->lane_of[i], now);
+		tell_of_failure(server, i);
+	}
 }
 
 static void stop_conns(struct worker *worker, bool cut)

@@ -172,7 +172,7 @@ int image_switch(struct image *image, enum image_target target, uint64_t now_s,
 	if (r == 0)
 		return 0;
 	if (r != -ENOSPC && r != -EFBIG)
-		map_fail(&image->disk.map);
+		map_fail(&image->disk.map, r);
 	problem_set(problem, "image", image->path, "cannot switch planes: %s", why(r));
 	return r;
 }

@@ -225,9 +225,11 @@ uint64_t map_add_plane(struct map *map, uint8_t value, const struct map_plane *p
 	return born;
 }
 
-void map_fail(struct map *map)
+void map_fail(struct map *map, int error)
 {
 	pthread_mutex_lock(&map->lock);
+	if (!atomic_load(&map->failed))
+		map->failed_error = error;
 	atomic_store(&map->failed, true);
 	dirty_file_void(&map->dirty_file);
 	pthread_mutex_unlock(&map->lock);

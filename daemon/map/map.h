@@ -120,6 +120,7 @@ struct map {
 	_Atomic uint8_t current;	 /* map value of the current plane */
 	_Atomic bool switching;		 /* writes wait for a new current plane */
 	_Atomic bool failed;		 /* invariant 7: writes and flushes answer EIO */
+	int failed_error;		 /* why; written once, before @failed */
 	_Atomic bool damaged;		 /* a map block was found damaged */
 	_Atomic bool grace_wanted;	 /* somebody waits for an epoch to drain */
 	_Atomic uint64_t dirty_since_ms; /* 0: nothing waits for a round */
@@ -223,8 +224,8 @@ void map_leave(struct map *map, struct lane *lane, unsigned int parity);
 /* The worker of the image's first lane calls this a few times a second. */
 void map_tick(struct map *map, struct lane *lane, uint64_t now_ms);
 
-/* Invariant 7: from here on writes and flushes fail until the image is reopened. */
-void map_fail(struct map *map);
+/* Invariant 7: from here on writes and flushes fail until the image is reopened. @error: why. */
+void map_fail(struct map *map, int error);
 
 /*
  * Invariant 9. Begin: no new write starts; @waiter is woken with 0 when those

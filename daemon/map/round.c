@@ -102,7 +102,7 @@ static void round_end(struct map_round *round)
 	int result = round->error ? -EIO : 0;
 
 	if (result < 0)
-		map_fail(map);
+		map_fail(map, round->error);
 	pthread_mutex_lock(&map->lock);
 	if (result == 0) {
 		for (uint32_t i = 0; i < round->nr_blocks; i++)

@@ -87,7 +87,7 @@ static void stored(struct ring_op *op, int result)
 		req_failed(request, -ENOSPC);
 	} else if (result < 0) {
 		/* What the medium holds now is unknown (invariant 7). */
-		map_fail(&request->lane->disk->map);
+		map_fail(&request->lane->disk->map, result);
 		req_failed(request, -EIO);
 	}
 	req_continue(request);
