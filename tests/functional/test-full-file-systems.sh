@@ -22,7 +22,7 @@ mounted=''
 
 unmount() {
 	[[ $mounted ]] || return 0
-	umount "$TEST_DIR/disk"
+	umount "$TEST_DIR/disk" || true
 	mounted=''
 }
 
