@@ -42,8 +42,11 @@ int image_pwrite(struct image *image, uint64_t offset_bytes, const void *bytes, 
 int image_sync(struct image *image)
 {
 	struct ring_op op = { .kind = RING_FDATASYNC, .fd = image->store.fd };
+	int r = ring_run(image->ring, &op);
 
-	return ring_run(image->ring, &op);
+	if (r < 0)
+		image->sync_failed = true;
+	return r;
 }
 
 /*
@@ -180,7 +183,10 @@ int image_read_block(struct image *image, struct ring *ring, struct mac_ctx *mac
 	r = ring_run(ring, &op);
 	if (r < 0)
 		return -EIO;
-	if (block_pick(pair, &id, mac, unclean, &slot) < 0) {
+	r = block_pick(pair, &id, mac, unclean, &slot);
+	if (r < 0 && r != -EBADMSG)
+		return -EIO;
+	if (r < 0) {
 		/* It may have been loaded and written again meanwhile. */
 		r = map_copy_block(map, index, ret_body);
 		return r == 0 ? 0 : -EUCLEAN;

@@ -140,9 +140,16 @@ static int find_dirty_file(struct image *image, const struct image_session *sess
 		return 0;
 	r = image->dirty_store->ops->find(image->dirty_store, image->super.uuid,
 					  image->super.open_nonce, ret_memory);
-	if (r < 0)
+	if (r == -ENOENT)
 		return loss(image, session, "was not closed, and its dirty file is missing",
 			    problem);
+	if (r < 0) {
+		/* It may be there: nobody is to be talked into giving it up. */
+		problem_set(problem, "image", image->path,
+			    "its dirty file in the runtime directory cannot be opened: %s",
+			    strerror(-r));
+		return r;
+	}
 	r = dirty_file_adopt(ret_dirty, *ret_memory, &id, &image->lane.mac);
 	if (r == 0)
 		return 0;
@@ -175,12 +182,14 @@ static int recover(struct image *image, const struct image_session *session,
 		   struct problem *problem)
 {
 	struct dirty_file dirty;
+	bool lost;
 	void *memory;
 	int r = find_dirty_file(image, session, &dirty, &memory, problem);
 
 	if (r < 0)
 		return r;
 	r = image_settle_cache(image, problem);
+	lost = r < 0;
 	if (r == 0)
 		r = bump_open_seq(image, problem);
 	if (r == 0 && image_write_super(image) < 0) {
@@ -189,8 +198,11 @@ static int recover(struct image *image, const struct image_session *session,
 	}
 	if (r == 0)
 		r = image_recover(image, dirty.header ? &dirty : NULL, problem);
-	/* A second try would find the fsync that failed successful (invariant 7). */
-	if (r < 0)
+	/*
+	 * A second try would find the fsync that failed successful (invariant 7). After
+	 * any other failure it finds all as it was, and what was acknowledged with it.
+	 */
+	if (lost || image->sync_failed || atomic_load(&image->disk.map.failed))
 		dirty_file_void(&dirty);
 	image->dirty_store->ops->release(image->dirty_store, memory);
 	return r;
