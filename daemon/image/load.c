@@ -26,6 +26,13 @@ static int read_failed(struct problem *problem, const struct image *image, int e
 	return error;
 }
 
+/* Want of memory, say: it accuses nobody. */
+static int mac_failed(struct problem *problem, const struct image *image, int r)
+{
+	problem_set(problem, "image", image->path, "cannot compute a MAC: %s", strerror(-r));
+	return r;
+}
+
 /* The better of two verdicts, to tell the user: what is nearest to good. */
 static enum superblock_verdict judge_supers(struct seal_superblock copies[2],
 					    unsigned int *ret_best, unsigned int *ret_nr_bad)
@@ -207,7 +214,10 @@ static int load_bitmap(struct image *image, struct mac_ctx *mac, struct problem 
 
 		if (r < 0)
 			return read_failed(problem, image, r);
-		if (block_pick(pair, &id, mac, unclean, &slot) < 0)
+		r = block_pick(pair, &id, mac, unclean, &slot);
+		if (r < 0 && r != -EBADMSG)
+			return mac_failed(problem, image, r);
+		if (r < 0)
 			return refused(problem, image, "its written-block bitmap is damaged");
 		map->bitmap_slots[i] = (uint8_t)slot;
 		take_bits(map, i, &pair[slot]);
@@ -334,9 +344,15 @@ static int check_macs(struct image *image, struct problem *problem)
 		problem_set(problem, "image", image->path, "cannot set up its MAC");
 		return r;
 	}
-	if (superblock_check_mac(&image->super, &image->lane.mac) < 0)
+	r = superblock_check_mac(&image->super, &image->lane.mac);
+	if (r < 0 && r != -EBADMSG)
+		return mac_failed(problem, image, r);
+	if (r < 0)
 		return refused(problem, image, "its superblock has been tampered with (wrong MAC)");
-	if (names_check_mac(&image->names, &image->lane.mac) < 0)
+	r = names_check_mac(&image->names, &image->lane.mac);
+	if (r < 0 && r != -EBADMSG)
+		return mac_failed(problem, image, r);
+	if (r < 0)
 		return refused(problem, image,
 			       "its name/value area has been tampered with (wrong MAC)");
 	if (image->super.revoked) {

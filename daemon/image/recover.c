@@ -30,7 +30,10 @@ static int recover_block(struct image *image, uint64_t index)
 
 	if (r < 0)
 		return r;
-	if (block_pick(pair, &id, &image->lane.mac, true, &slot) < 0) {
+	r = block_pick(pair, &id, &image->lane.mac, true, &slot);
+	if (r < 0 && r != -EBADMSG)
+		return r;
+	if (r < 0) {
 		atomic_store(&map->heads[index], (uint64_t)HEAD_DAMAGED);
 		atomic_store(&map->damaged, true);
 		image->nr_damaged_blocks++;

@@ -65,6 +65,9 @@ static void load_done(struct ring_op *op, int result)
 
 	if (result >= 0)
 		verdict = block_pick(io->pair, &id, &io->lane->mac, false, &slot);
+	/* Not judged: that says nothing about the block. */
+	if (verdict < 0 && verdict != -EBADMSG)
+		result = verdict;
 
 	pthread_mutex_lock(&map->lock);
 	if (result < 0) {
