@@ -74,8 +74,11 @@ int main(int argc, char **argv)
 	sigset_t set;
 	int code, stop_code;
 
-	if (log_reserve_standard_fds() < 0)
+	code = log_reserve_standard_fds();
+	if (code < 0) {
+		log_line(LOG_LEVEL_ERROR, "/dev/null cannot be opened: %s", strerror(-code));
 		return EXIT_FAILED;
+	}
 	code = options_parse(&options, argc, argv);
 	if (code >= 0)
 		return code;

@@ -130,14 +130,10 @@ static int print_json(struct checking *checking)
 				   (json_int_t)result->nr_map_blocks, "planes",
 				   (json_int_t)result->nr_planes, "findings", checking->findings);
 
-	if (!object || checking->no_memory) {
-		json_decref(object);
-		return -ENOMEM;
-	}
-	json_dumpf(object, stdout, JSON_INDENT(2));
-	putchar('\n');
+	int r = object && !checking->no_memory ? print_json_object(object) : -ENOMEM;
+
 	json_decref(object);
-	return 0;
+	return r;
 }
 
 /* ---- checking ---- */

@@ -189,11 +189,12 @@ int verb_info(const struct tool_options *options, struct problem *problem)
 	if (r < 0)
 		return r;
 	if (options->json) {
-		json_dumpf(info, stdout, JSON_INDENT(2));
-		putchar('\n');
+		r = print_json_object(info);
+		if (r < 0)
+			problem_set(problem, "image", options->image, "no memory to report on it");
 	} else {
 		print_info(info);
 	}
 	json_decref(info);
-	return 0;
+	return r;
 }

@@ -159,14 +159,17 @@ int main(int argc, char **argv)
 	bool runs;
 	int r;
 
-	if (log_reserve_standard_fds() < 0)
-		return TOOL_FAILED;
+	r = log_reserve_standard_fds();
+	if (r < 0) {
+		problem_set(&problem, "file", "/dev/null", "cannot be opened: %s", strerror(-r));
+		return (int)complain(&problem, TOOL_FAILED);
+	}
 	r = tool_options_parse(&options, argc, argv, &problem);
 	runs = r == 0 && !options.help && !options.version;
 	if (runs && options.verb->check)
 		r = options.verb->check(&options, &problem);
 	if (r < 0)
-		return (int)complain(&problem, TOOL_USAGE);
+		return (int)complain(&problem, r == -ENOMEM ? TOOL_FAILED : TOOL_USAGE);
 	if (runs && options.verb->has_keys) {
 		r = key_mem_harden_process();
 		if (r < 0)

@@ -393,8 +393,8 @@ static int parse_verb(struct tool_options *options, int argc, char *const *argv,
 	int r = 0;
 
 	if (!words) {
-		tool_usage_problem(problem, NULL, "no memory");
-		return -EINVAL;
+		problem_set(problem, "sealblk", argv[0], "no memory to read its options");
+		return -ENOMEM;
 	}
 	memcpy(words, argv, (size_t)argc * sizeof(*words));
 	operands = find_operands(argc, words);

@@ -2,6 +2,7 @@
 /* Text for people: see print.h. */
 #include "print.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,6 +32,25 @@ json_t *print_text_json(const char *text)
 	value = ascii ? json_string(ascii) : NULL;
 	free(ascii);
 	return value;
+}
+
+int print_json_object(const json_t *object)
+{
+	/*
+	 * Into memory of the right size first: json_dumpf() would print a part and
+	 * then fail, and json_dumps() leaves out a key when memory runs out.
+	 */
+	size_t nr_bytes = json_dumpb(object, NULL, 0, JSON_INDENT(2));
+	char *text = nr_bytes ? malloc(nr_bytes) : NULL;
+	int r = -ENOMEM;
+
+	if (text && json_dumpb(object, text, nr_bytes, JSON_INDENT(2)) == nr_bytes) {
+		fwrite(text, 1, nr_bytes, stdout);
+		putchar('\n');
+		r = 0;
+	}
+	free(text);
+	return r;
 }
 
 const char *size_text(uint64_t bytes, char text[SIZE_TEXT_BYTES])

@@ -7,6 +7,8 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "base/compiler.h"
+
 /*
  * What a path or an image holds, somebody else may have written: control
  * characters, which a terminal would obey, come out as '?'.
@@ -18,6 +20,9 @@ void print_text(FILE *to, const char *text);
  * bytes. Returns NULL when there is no memory.
  */
 json_t *print_text_json(const char *text);
+
+/* To stdout, all of it or nothing. Returns 0 or -ENOMEM. */
+int MUST_CHECK print_json_object(const json_t *object);
 
 /* "64 MiB", "1.5 GiB", "512 bytes": cut after one decimal. */
 enum { SIZE_TEXT_BYTES = 32 };

@@ -375,10 +375,8 @@ int vhd_print_json(const struct vhd_findings *found)
 			   "copy", copy_texts[found->copy], "dynamic", dynamic_json(found),
 			   "parent", parent_json(found), "problem",
 			   fault[0] ? json_string(fault) : json_null());
-	if (!object)
-		return -ENOMEM;
-	json_dumpf(object, stdout, JSON_INDENT(2));
-	putchar('\n');
+	int r = object ? print_json_object(object) : -ENOMEM;
+
 	json_decref(object);
-	return 0;
+	return r;
 }
