@@ -58,11 +58,12 @@ TEST_TOOL_SRC := $(wildcard tests/tools/*.c)
 FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 BENCH_SRC := $(wildcard tests/bench/*.c)
 MODEL_SRC := $(wildcard tests/model/*.c)
+PRELOAD_SRC := $(wildcard tests/preload/*.c)
 TRACE_LOAD_SRC := tests/trace/load.c tests/trace/common.c
 TRACE_REPLAY_SRC := $(filter-out tests/trace/load.c,$(wildcard tests/trace/*.c))
 SRC := $(CORE_SRC) $(DAEMON_SRC) $(TOOLS_SRC) $(UNIT_SRC) $(SIM_SRC) $(SIM_RUN_SRC) \
 	$(TEST_TOOL_SRC) $(FUZZ_SRC) $(BENCH_SRC) $(MODEL_SRC) \
-	tests/trace/load.c $(TRACE_REPLAY_SRC)
+	$(PRELOAD_SRC) tests/trace/load.c $(TRACE_REPLAY_SRC)
 
 HEADERS := $(wildcard include/sealblk/*.h daemon/*.h daemon/*/*.h tools/*.h tests/sim/*.h tests/model/*.h tests/trace/*.h)
 SCRIPTS := .ci/run $(wildcard tools/*.sh tests/*.sh tests/*/*.sh)
@@ -77,6 +78,7 @@ LOADS := $(patsubst tests/bench/%.c,$(BUILD)/tests/%,$(BENCH_SRC))
 MODEL := $(BUILD)/tests/model
 TRACE_LOAD := $(BUILD)/tests/trace-load
 TRACE_REPLAY := $(BUILD)/tests/trace-replay
+PRELOADS := $(patsubst tests/preload/%.c,$(BUILD)/tests/%.so,$(PRELOAD_SRC))
 TEST_SCRIPTS := $(wildcard tests/sim/mutants.sh tests/functional/test-*.sh tests/interop/test-*.sh \
 	tests/guest/test-*.sh)
 
@@ -105,6 +107,12 @@ $(PROGRAMS) $(UNIT) $(SIMS) $(TEST_TOOLS) $(FUZZERS) $(LOADS) $(MODEL) $(TRACE_L
 	$(call say,LINK,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ld_flags) -o $@ $(filter %.o %.a,$^) $(PKG_LIBS) $(TEST_LIBS)
+
+# For LD_PRELOAD, and without sanitizers: those must be loaded first.
+$(PRELOADS): $(BUILD)/tests/%.so: tests/preload/%.c $(BUILD)/flags
+	$(call say,LINK,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -std=gnu11 -O2 -g $(WARNINGS) -D_GNU_SOURCE -fPIC -shared -o $@ $<
 
 $(ARCHIVE): $(call objects,$(CORE_SRC)) $(BUILD)/sources
 	$(call say,AR,$@)
