@@ -88,6 +88,33 @@ stop_daemon
 echo '- lost'
 
 # ---- no place for one -------------------------------------------------------------------
+# in_mount OPTIONS WANTED: the runtime directory is a tmpfs of that kind, seen by that daemon only.
+in_mount() {
+	local before
+	before=$(digest image.seal)
+	# shellcheck disable=SC2016  # the inner shell's
+	expect_exit 1 timeout 20 unshare --mount sh -c \
+		'mount -t tmpfs -o "$1" none "$2" && shift 2 && exec "$@"' sh "$1" "$runtime" \
+		"$sealblkd" --socket "$socket" --key-file key image.seal
+	expect_equal 1 "$(wc -l <output)" "lines printed"
+	expect_output "^sealblkd: error: image image.seal: .*$2"
+	expect_equal "$before" "$(digest image.seal)" "digest of the image"
+}
+if ((EUID == 0)) && unshare --mount mount -t tmpfs none "$runtime" 2>/dev/null; then
+	in_mount size=64k 'cannot make its dirty file.*No space left'
+	in_mount nr_inodes=2 'cannot make its dirty file.*No space left'
+	in_mount ro 'cannot lock its UUID in the runtime directory'
+	echo '- full and read-only'
+fi
+
+# ---- removed while it is in use: nobody notices, unless the daemon dies --------------------
+start_daemon --socket "$socket" --key-file key image.seal
+rm "$(dirty_files)"
+nbd_io "$socket" 'write -P 5 2M 64k' flush
+stop_daemon
+start_daemon --socket "$socket" --key-file key image.seal
+nbd_io "$socket" 'read -P 5 2M 64k'
+stop_daemon
 if ((EUID != 0)); then
 	expect_exit 1 env -u XDG_RUNTIME_DIR "$sealblkd" --socket "$socket" --key-file key image.seal
 	expect_output 'runtime directory .XDG_RUNTIME_DIR: is not set'
