@@ -203,7 +203,7 @@ check-long: setup
 check-built: tests $(if $(SANITIZE),,check-layers check-headers)
 	$(Q)tests/run.sh --build $(BUILD) --jobs $(JOBS) $(UNIT) $(SIMS) $(TEST_SCRIPTS)
 
-tests: all test-tools $(UNIT) $(SIMS) $(MODEL) $(TRACE_LOAD) $(TRACE_REPLAY)
+tests: all test-tools $(UNIT) $(SIMS) $(MODEL) $(TRACE_LOAD) $(TRACE_REPLAY) $(PRELOADS)
 
 .PHONY: test-tools
 test-tools: $(TEST_TOOLS)
