@@ -59,10 +59,10 @@ int dirty_file_adopt(struct dirty_file *file, void *memory, const struct dirty_i
 	    le64_get(header->image_inode) != id->image_inode ||
 	    le64_get(header->mac_key_id) != id->mac_key_id)
 		return -EBADMSG;
-	r = compute_mac(header, mac, tag);
+	r = mac ? compute_mac(header, mac, tag) : 0;
 	if (r < 0)
 		return r;
-	if (!mac_equal(tag, header->mac))
+	if (mac && !mac_equal(tag, header->mac))
 		return -EBADMSG;
 	if (header->is_void)
 		return -ESTALE;

@@ -78,7 +78,8 @@ int MUST_CHECK dirty_file_format(struct dirty_file *file, void *memory,
 				 const struct dirty_identity *id, struct mac_ctx *mac);
 
 /*
- * Take over one left by an earlier open, to read it.
+ * Take over one left by an earlier open, to read it. @mac NULL: the MAC is not
+ * checked (no keys), which is good for a report and for nothing else.
  * Returns 0, -EBADMSG (not of this image, inode, open or boot, or the MAC is
  * wrong), or -ESTALE: it was voided, acknowledged writes may be lost.
  */
