@@ -77,12 +77,21 @@ const struct verb tool_verbs[] = {
 	},
 	{
 		.name = "check",
-		.operands = "[--json] [KEYSOURCE] IMAGE",
-		.summary = "is the image sound?",
-		.help = "Look for damage in IMAGE and its base, a line for each finding: what, where in\n"
-			"the file, and what to do. Changes nothing. With a KEYSOURCE (--key-file or\n"
-			"--passphrase-file) MACs and wrapped keys are checked too. IMAGE must not be\n"
-			"served meanwhile. Exit: 0 no problems, 3 problems, 4 wrong key, 1 not checked.\n",
+		.operands = "[--json] [--repair] [KEYSOURCE] IMAGE",
+		.summary = "is the image sound? if not, repair what can be",
+		.help = "Look for damage in IMAGE, its base and its dirty file, a line for each finding:\n"
+			"what, where in the file, what it means for the data, and what to do. Changes\n"
+			"nothing. With a KEYSOURCE (--key-file or --passphrase-file) MACs and wrapped\n"
+			"keys are checked too. IMAGE must not be served meanwhile.\n"
+			"\n"
+			"--repair copies sound copies over damaged ones (superblocks, keyrings, name/value\n"
+			"areas; slots of the map, if IMAGE was closed) and punches out superseded sectors\n"
+			"that no map entry names; a line for each. It changes neither data, policy nor\n"
+			"keys, makes nothing up, and leaves everything else as it is. What was not\n"
+			"closed, opening it recovers: serve it once.\n"
+			"\n"
+			"Exit: 0 no problems (left), 3 problems, 4 wrong key, 1 not checked, or not\n"
+			"repaired to the end.\n",
 		.has_keys = true,
 		.check = verb_check_check,
 		.run = verb_check,

@@ -13,8 +13,6 @@
 #include "image/superblock.h"
 #include "keys/key_mem.h"
 
-#define RESTORE "restore the image from a copy"
-
 /* ---- findings ---- */
 
 void check_locate(struct check_finding *finding, uint64_t offset_bytes, uint64_t nr_bytes,
@@ -27,6 +25,15 @@ void check_locate(struct check_finding *finding, uint64_t offset_bytes, uint64_t
 	va_end(args);
 	finding->offset_bytes = offset_bytes;
 	finding->nr_bytes = nr_bytes;
+}
+
+void check_means(struct check_finding *finding, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(finding->means, sizeof(finding->means), fmt, args);
+	va_end(args);
 }
 
 void check_advise(struct check_finding *finding, const char *fmt, ...)
@@ -73,6 +80,7 @@ int check_read(struct check *check, uint64_t offset_bytes, void *ret_bytes, uint
 /* Superblock, keyring or name/value area: two copies, of which one counts. */
 struct area {
 	const char *name;
+	const char *lost;   /* what it means when both copies are */
 	uint64_t places[2]; /* in the file */
 	uint32_t nr_bytes;
 	/* NULL: whole; else what is wrong with it. */
@@ -138,6 +146,7 @@ static uint64_t names_generation(const void *copy)
 
 static const struct area super_area = {
 	.name = "superblock",
+	.lost = "the image cannot be opened",
 	.places = { SEAL_SUPERBLOCK_A, SEAL_SUPERBLOCK_B },
 	.nr_bytes = SEAL_SUPERBLOCK_BYTES,
 	.fault_of = super_fault,
@@ -146,6 +155,7 @@ static const struct area super_area = {
 
 static const struct area keyring_area = {
 	.name = "keyring",
+	.lost = "no key opens the image any more, and nothing else can read what is sealed",
 	.places = { SEAL_KEYRING_A, SEAL_KEYRING_B },
 	.nr_bytes = SEAL_KEYRING_BYTES,
 	.fault_of = keyring_fault,
@@ -154,6 +164,7 @@ static const struct area keyring_area = {
 
 static const struct area names_area = {
 	.name = "name/value area",
+	.lost = "the image cannot be opened: what it says of its base is gone",
 	.places = { SEAL_NAMES_A, SEAL_NAMES_B },
 	.nr_bytes = SEAL_NAMES_BYTES,
 	.fault_of = names_fault,
@@ -165,19 +176,12 @@ static void locate_copy(struct check_finding *finding, const struct area *area, 
 	check_locate(finding, area->places[i], area->nr_bytes, "%s %c", area->name, 'A' + i);
 }
 
-/* What to do about copy @i when the other one is right. */
-static void advise_twin(struct check_finding *finding, const struct area *area, int i)
+/* What it is that copy @i is not right when the other one is. */
+static void explain_twin(struct check_finding *finding, const struct area *area, int i)
 {
-	if (area == &super_area)
-		check_advise(finding,
-			     "copy %c counts; serve the image once: both are then written "
-			     "anew",
-			     'B' - i);
-	else
-		check_advise(finding,
-			     "copy %c counts: copy its %" PRIu32 " bytes at byte %" PRIu64
-			     " over this one",
-			     'B' - i, area->nr_bytes, area->places[!i]);
+	check_means(finding, "copy %c counts, so nothing is lost", 'B' - i);
+	check_advise(finding, CHECK_REPAIR " copies that over this one%s",
+		     area == &super_area ? "; serving the image does, too" : "");
 }
 
 /* Both are whole; @best counts. */
@@ -192,7 +196,8 @@ static void compare_copies(struct check *check, const struct area *area,
 		return;
 	if (generation == area->generation_of(copies[!best])) {
 		locate_copy(&finding, area, 1);
-		check_advise(&finding, RESTORE);
+		check_means(&finding, "copy A counts, and may not be what was written last");
+		check_advise(&finding, CHECK_RESTORE);
 		check_tell(check, &finding, CHECK_PROBLEM,
 			   "differs from copy A, though both have generation %" PRIu64, generation);
 		return;
@@ -200,7 +205,7 @@ static void compare_copies(struct check *check, const struct area *area,
 	/* A crash between the two writes; an open writes both superblocks again. */
 	unclean = area == &super_area && check->supers[best].open_state == SEAL_UNCLEAN;
 	locate_copy(&finding, area, !best);
-	advise_twin(&finding, area, !best);
+	explain_twin(&finding, area, !best);
 	check_tell(check, &finding, unclean ? CHECK_NOTE : CHECK_PROBLEM,
 		   "is older than its twin: generation %" PRIu64 ", not %" PRIu64,
 		   area->generation_of(copies[!best]), generation);
@@ -212,11 +217,11 @@ static void tell_copy(struct check *check, const struct area *area, int i, bool 
 	struct check_finding finding = { 0 };
 
 	locate_copy(&finding, area, i);
+	check_means(&finding, "%s", area->lost);
+	check_advise(&finding, "%s",
+		     area == &super_area ? CHECK_RESTORE ", if this is one" : CHECK_RESTORE);
 	if (has_twin)
-		advise_twin(&finding, area, i);
-	else
-		check_advise(&finding, "%s",
-			     area == &super_area ? RESTORE ", if this is one" : RESTORE);
+		explain_twin(&finding, area, i);
 	check_tell(check, &finding, CHECK_PROBLEM, "%s", fault);
 }
 
@@ -272,7 +277,8 @@ static void check_supers(struct check *check)
 
 	if (check->order->store->bytes < SEAL_BITMAP_START) {
 		check_locate(&finding, 0, check->order->store->bytes, "file");
-		check_advise(&finding, RESTORE ", if this is one");
+		check_means(&finding, "it cannot be opened");
+		check_advise(&finding, CHECK_RESTORE ", if this is one");
 		check_tell(check, &finding, CHECK_PROBLEM, "is too short for a sealblk image");
 		return;
 	}
@@ -285,8 +291,10 @@ static void check_supers(struct check *check)
 		if (!check->super_choice.whole[i] || verdict == SUPERBLOCK_GOOD)
 			continue;
 		locate_copy(&finding, &super_area, i);
-		check_advise(&finding,
-			     verdict == SUPERBLOCK_GEOMETRY ? RESTORE : "use the newer sealblk");
+		check_means(&finding, i == best ? "it counts, so the image cannot be opened"
+						: "it does not count");
+		check_advise(&finding, verdict == SUPERBLOCK_GEOMETRY ? CHECK_RESTORE
+								      : "use the newer sealblk");
 		check_tell(check, &finding, CHECK_PROBLEM, "%s", superblock_verdict_text(verdict));
 	}
 	if (best < 0 || superblock_check(&check->supers[best]) != SUPERBLOCK_GOOD)
@@ -295,9 +303,9 @@ static void check_supers(struct check *check)
 	if (le64_get(check->super->feature_ro_compat) == 0)
 		return;
 	locate_copy(&finding, &super_area, best);
+	check_means(&finding, "this one may only serve the image --read-only");
 	check_advise(&finding, "use the newer sealblk for writing");
-	check_tell(check, &finding, CHECK_NOTE,
-		   "made by a newer sealblk: this one may only serve the image --read-only");
+	check_tell(check, &finding, CHECK_NOTE, "was made by a newer sealblk");
 }
 
 /* docs/format.md 2: an image ends where its last plane does, or later. */
@@ -319,14 +327,15 @@ static void check_length(struct check *check)
 	if (bytes >= end_bytes)
 		return;
 	check_locate(&finding, bytes, end_bytes - bytes, "file");
-	check_advise(&finding, RESTORE ": what lay there is lost");
+	check_means(&finding, "what lay behind that is lost, and the image cannot be opened");
+	check_advise(&finding, CHECK_RESTORE);
 	check_tell(check, &finding, CHECK_PROBLEM, "is cut short: %" PRIu64 " bytes of %" PRIu64,
 		   bytes, end_bytes);
 }
 
 /* ---- all of it ---- */
 
-static int check_parts(struct check *check)
+int check_run(struct check *check)
 {
 	int r;
 
@@ -340,9 +349,22 @@ static int check_parts(struct check *check)
 	r = check_keys(check);
 	if (r == 0)
 		r = check_base(check);
-	if (r == 0)
-		r = check_map(check);
-	return r == 0 ? check_places(check) : r;
+	if (r < 0)
+		return r;
+	repair_headers(check);
+	r = check_map(check);
+	if (r < 0)
+		return r;
+	check_dirty(check);
+	return check_places(check);
+}
+
+void check_done(struct check *check)
+{
+	mac_done(&check->mac_ctx);
+	key_mem_free(check->keys);
+	free(check->written);
+	free(check->damaged);
 }
 
 static int no_memory(const struct check_order *order, struct problem *problem)
@@ -362,14 +384,11 @@ int check_image(const struct check_order *order, struct check_result *ret_result
 		return no_memory(order, problem);
 	check->order = order;
 	check->problem = problem;
-	r = check_parts(check);
+	r = check_run(check);
 	if (r == -ENOMEM)
 		no_memory(order, problem);
 	*ret_result = check->result;
-	mac_done(&check->mac_ctx);
-	key_mem_free(check->keys);
-	free(check->written);
-	free(check->damaged);
+	check_done(check);
 	free(check);
 	return r;
 }

@@ -2,12 +2,13 @@
 /*
  * Checking all of an image that nobody serves, as `sealblk check` does: every
  * rule of docs/format.md that can be checked without a session, one finding for
- * each that is broken. Unlike image_load() it does not stop at the first one,
- * and unlike image_start() it changes nothing.
+ * each that is broken: what, what it means for the data, and what to do. Unlike
+ * image_load() it does not stop at the first one, and unlike image_start() it
+ * changes nothing. What can be repaired, image/repair.h does.
  *
  * Superblocks -> length of the file -> keyrings -> names -> base -> bitmap ->
- * map blocks -> places in the planes. With a secret, every MAC and wrapped key
- * on the way. Blocks, on the calling thread.
+ * map blocks -> dirty file -> places in the planes. With a secret, every MAC and
+ * wrapped key on the way. Blocks, on the calling thread.
  */
 #ifndef IMAGE_CHECK_H
 #define IMAGE_CHECK_H
@@ -16,6 +17,7 @@
 #include <stdint.h>
 
 #include "base/compiler.h"
+#include "image/dirty_store.h"
 #include "image/problem.h"
 #include "keys/key_source.h"
 #include "ring/ring.h"
@@ -26,7 +28,7 @@ enum check_level {
 	CHECK_PROBLEM, /* the image breaks a rule */
 };
 
-/* Of a finding that lies outside the image, in its base. */
+/* Of a finding that lies outside the image: in its base, or in its dirty file. */
 #define CHECK_NOWHERE UINT64_MAX
 
 /* The texts are sentence parts in English and hold no newline, but may hold a path. */
@@ -36,6 +38,7 @@ struct check_finding {
 	uint64_t offset_bytes; /* in the image's file, or CHECK_NOWHERE */
 	uint64_t nr_bytes;
 	char what[PATH_BYTES_MAX + 256]; /* "has a wrong checksum" */
+	char means[256];		 /* "copy B counts, so nothing is lost" */
 	char advice[256];		 /* "restore the image from a copy" */
 };
 
@@ -46,6 +49,12 @@ struct check_order {
 	const struct store *store;	 /* open for reading, locked shared */
 	struct ring *ring;		 /* of the calling thread */
 	const struct key_secret *secret; /* NULL: checksums only, no MACs and no keys */
+
+	/* Where the dirty file of an image that was not closed is; NULL: not looked for. */
+	struct dirty_store *dirty_store;
+	const char *dirty_place;	  /* of @dirty_store, for messages: "/run/sealblk" */
+	uint8_t boot_id[SEAL_UUID_BYTES]; /* of this boot */
+
 	check_tell_fn tell;
 	void *arg; /* of @tell */
 };

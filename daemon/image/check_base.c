@@ -13,7 +13,12 @@ static void tell_base(struct check *check, enum check_level level, const char *a
 {
 	struct check_finding finding = { 0 };
 
+	check->base_broken |= level == CHECK_PROBLEM;
 	check_locate(&finding, CHECK_NOWHERE, 0, "base");
+	check_means(&finding, "%s",
+		    level == CHECK_NOTE ? "nothing is lost"
+					: "the image is refused until that is right; what was "
+					  "written to it is safe");
 	check_advise(&finding, "%s", advice);
 	check_tell(check, &finding, level, "%s", problem->text + strlen("base "));
 }
@@ -59,7 +64,9 @@ static void search(struct check *check, struct search *found)
 	if (base_identity_decode(&check->names[best], &found->identity) < 0) {
 		check_locate(&finding, best ? SEAL_NAMES_B : SEAL_NAMES_A, SEAL_NAMES_BYTES,
 			     "name/value area %c", 'A' + best);
-		check_advise(&finding, "restore the image from a copy");
+		check->names_choice.right[best] = false;
+		check_means(&finding, "the image cannot be opened");
+		check_advise(&finding, CHECK_RESTORE);
 		check_tell(check, &finding, CHECK_PROBLEM, "does not describe the base soundly");
 	} else if (base_identity_find(&found->identity, check->order->path, found->path) == 0) {
 		check_found(check, &found->identity, found->path);
@@ -75,7 +82,7 @@ int check_base(struct check *check)
 {
 	struct search *found;
 
-	if (!check->super->has_base || check->names_choice.best < 0)
+	if (!check->super->has_base || check->names_choice.best < 0 || check->base_known)
 		return 0;
 	found = malloc(sizeof(*found));
 	if (!found)

@@ -27,7 +27,8 @@ static void locate_row(const struct check *check, struct check_finding *finding,
 
 	check_locate(finding, keyring_places[best] + at, sizeof(struct seal_wrapped_key), "%s %u",
 		     what, i);
-	check_advise(finding, "restore the image from a copy");
+	check_means(finding, "the image is refused when it is unlocked");
+	check_advise(finding, CHECK_RESTORE);
 }
 _Static_assert(sizeof(struct seal_wrapped_key) == sizeof(struct seal_key_slot), "rows are alike");
 
@@ -107,8 +108,10 @@ static void tell_missing(struct check *check, const char *who, const char *what,
 	int best = check->keyring_choice.best;
 	struct check_finding finding = { 0 };
 
+	check->keys_missing = true;
 	check_locate(&finding, keyring_places[best], SEAL_KEYRING_BYTES, "keyring %c", 'A' + best);
-	check_advise(&finding, "restore the image from a copy");
+	check_means(&finding, "the image is refused when it is unlocked");
+	check_advise(&finding, CHECK_RESTORE);
 	check_tell(check, &finding, CHECK_PROBLEM, "lacks %s %" PRIu64 ", which the %s names", what,
 		   le64_get(key_id), who);
 }
@@ -134,14 +137,16 @@ static void check_names_of_keys(struct check *check, const struct seal_keyring *
 
 /* ---- with a secret ---- */
 
-static void tell_forged(struct check *check, const char *name, int copy, uint64_t offset_bytes,
-			uint32_t nr_bytes, const char *what)
+/* @counts: of the copy, among the two. */
+static void tell_forged(struct check *check, const char *name, int copy, bool counts,
+			uint64_t offset_bytes, uint32_t nr_bytes, const char *what)
 {
 	struct check_finding finding = { 0 };
 
 	check_locate(&finding, offset_bytes, nr_bytes, "%s %c", name, 'A' + copy);
-	check_advise(&finding, "somebody without the key has changed it: restore the image from a "
-			       "copy");
+	check_means(&finding, "somebody without the key has changed it%s",
+		    counts ? ", so the image is refused" : "; it does not count now");
+	check_advise(&finding, CHECK_RESTORE);
 	check_tell(check, &finding, CHECK_PROBLEM, "%s", what);
 }
 
@@ -196,7 +201,7 @@ static int explain_keyring(struct check *check, const struct seal_keyring *ring)
 					"plane key row", scratch);
 	}
 	if (nr_bad == 0)
-		tell_forged(check, "keyring", best, keyring_places[best], SEAL_KEYRING_BYTES,
+		tell_forged(check, "keyring", best, true, keyring_places[best], SEAL_KEYRING_BYTES,
 			    "has a wrong MAC");
 	key_mem_free(scratch);
 	return 0;
@@ -228,7 +233,7 @@ static int unlock(struct check *check, const struct seal_keyring *ring)
 /* An older keyring is not used, but what it holds may be copied back. */
 static void check_older_keyring(struct check *check)
 {
-	const struct check_choice *choice = &check->keyring_choice;
+	struct check_choice *choice = &check->keyring_choice;
 	const struct key_secret *secret = check->order->secret;
 	struct keyring_keys *keys = NULL;
 	unsigned int slot;
@@ -240,24 +245,29 @@ static void check_older_keyring(struct check *check)
 		return;
 	r = keyring_unlock(&check->keyrings[other], &secret, 1, &slot, &keys);
 	key_mem_free(keys);
+	choice->right[other] = r == 0;
 	if (r == -EBADMSG)
-		tell_forged(check, "keyring", other, keyring_places[other], SEAL_KEYRING_BYTES,
-			    "has a wrong MAC or a key that does not unwrap");
+		tell_forged(check, "keyring", other, false, keyring_places[other],
+			    SEAL_KEYRING_BYTES, "has a wrong MAC or a key that does not unwrap");
 }
 
 static void check_macs(struct check *check)
 {
+	struct check_choice *super = &check->super_choice, *names = &check->names_choice;
+
 	for (int i = 0; i < 2; i++) {
-		if (check->super_choice.whole[i] &&
-		    superblock_check_mac(&check->supers[i], check->mac) < 0)
-			tell_forged(check, "superblock", i, super_places[i], SEAL_SUPERBLOCK_BYTES,
-				    "has a wrong MAC");
+		super->right[i] = super->whole[i] &&
+				  superblock_check_mac(&check->supers[i], check->mac) == 0;
+		if (super->whole[i] && !super->right[i])
+			tell_forged(check, "superblock", i, i == super->best, super_places[i],
+				    SEAL_SUPERBLOCK_BYTES, "has a wrong MAC");
 	}
 	for (int i = 0; i < 2; i++) {
-		if (check->names_choice.whole[i] &&
-		    names_check_mac(&check->names[i], check->mac) < 0)
-			tell_forged(check, "name/value area", i, names_places[i], SEAL_NAMES_BYTES,
-				    "has a wrong MAC");
+		names->right[i] = names->whole[i] &&
+				  names_check_mac(&check->names[i], check->mac) == 0;
+		if (names->whole[i] && !names->right[i])
+			tell_forged(check, "name/value area", i, i == names->best, names_places[i],
+				    SEAL_NAMES_BYTES, "has a wrong MAC");
 	}
 }
 
@@ -278,6 +288,7 @@ int check_keys(struct check *check)
 	r = unlock(check, ring);
 	if (r < 0 || !check->keys)
 		return r;
+	check->keyring_choice.right[check->keyring_choice.best] = !check->keys_missing;
 	check_older_keyring(check);
 	mac_key = keyring_find_mac_key(check->keys, le64_get(check->super->mac_key_id));
 	/* Missing: it was told above. */

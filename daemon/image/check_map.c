@@ -9,21 +9,14 @@
 #include "image/check_state.h"
 #include "map/entries.h"
 
-/* One pair on its way through the judges. */
-struct pair {
-	enum block_kind kind;
-	uint64_t index;
-	uint64_t offset_bytes;
-};
-
-static struct pair pair_at(const struct check *check, enum block_kind kind, uint64_t index)
+static struct check_pair pair_at(const struct check *check, enum block_kind kind, uint64_t index)
 {
 	le64 area = kind == BLOCK_MAP ? check->super->map_offset : check->super->bitmap_offset;
 
-	return (struct pair){ kind, index, le64_get(area) + index * SEAL_PAIR_BYTES };
+	return (struct check_pair){ kind, index, le64_get(area) + index * SEAL_PAIR_BYTES };
 }
 
-static struct block_identity identity_of(const struct check *check, const struct pair *pair)
+static struct block_identity identity_of(const struct check *check, const struct check_pair *pair)
 {
 	return (struct block_identity){
 		.kind = pair->kind,
@@ -68,7 +61,7 @@ static const char *slot_fault(const struct seal_block *block, const struct block
 		       : NULL;
 }
 
-static void locate(struct check_finding *finding, const struct pair *pair, int slot)
+void check_locate_pair(struct check_finding *finding, const struct check_pair *pair, int slot)
 {
 	const char *kind = pair->kind == BLOCK_MAP ? "map block" : "bitmap block";
 
@@ -80,38 +73,51 @@ static void locate(struct check_finding *finding, const struct pair *pair, int s
 			     SEAL_BLOCK_BYTES, "%s %" PRIu64 ", slot %d", kind, pair->index, slot);
 }
 
-/* Which part of the disk is lost, or that all of it is. */
-static void advise_loss(const struct check *check, struct check_finding *finding,
-			const struct pair *pair)
+/* Which part of the disk cannot be read, or that all of it cannot. @until: " until ...", or "". */
+static void explain_loss(const struct check *check, struct check_finding *finding,
+			 const struct check_pair *pair, const char *until)
 {
 	uint64_t first = map_block_first(pair->index);
 	uint64_t end = min_u64(first + SEAL_BLOCK_SECTORS, check->nr_sectors);
 
 	if (pair->kind == BLOCK_BITMAP)
-		check_advise(finding, "restore the image from a copy");
+		check_means(finding, "the image cannot be opened%s", until);
 	else
-		check_advise(finding,
-			     "bytes %" PRIu64 " to %" PRIu64 " of the disk cannot be read: "
-			     "restore the image from a copy",
-			     sectors_to_bytes(first), sectors_to_bytes(end) - 1);
+		check_means(finding,
+			    "bytes %" PRIu64 " to %" PRIu64
+			    " of the disk cannot be read (EIO)%s, all others can",
+			    sectors_to_bytes(first), sectors_to_bytes(end) - 1, until);
 }
 
 /* Both slots of a clean image were the same: a good one can stand in for the other. */
-static void advise_slot(const struct check *check, struct check_finding *finding,
-			const struct pair *pair, int slot, bool twin_is_good)
+static void explain_slot(const struct check *check, struct check_finding *finding,
+			 const struct check_pair *pair, int slot, bool twin_is_good)
 {
-	uint64_t twin = pair->offset_bytes + (uint64_t)!slot * SEAL_BLOCK_BYTES;
-
-	if (twin_is_good && !check->result.unclean)
-		check_advise(finding,
-			     "slot %d is good: copy its 4096 bytes at byte %" PRIu64
-			     " over this one",
-			     !slot, twin);
-	else
-		advise_loss(check, finding, pair);
+	if (twin_is_good && !check->result.unclean) {
+		explain_loss(check, finding, pair, " until this slot is repaired");
+		check_advise(finding, "slot %d is good: " CHECK_REPAIR " copies it over this one",
+			     !slot);
+	} else {
+		explain_loss(check, finding, pair, "");
+		check_advise(finding, CHECK_RESTORE);
+	}
 }
 
-static void explain_pair(struct check *check, const struct pair *pair,
+static void explain_unequal(const struct check *check, struct check_finding *finding,
+			    const struct check_pair *pair)
+{
+	bool same = le64_get(check->pair[0].generation) == le64_get(check->pair[1].generation);
+
+	if (check->result.unclean || same) {
+		explain_loss(check, finding, pair, "");
+		check_advise(finding, CHECK_RESTORE);
+	} else {
+		explain_loss(check, finding, pair, " until they are the same");
+		check_advise(finding, CHECK_REPAIR " copies the newer one over the older");
+	}
+}
+
+static void explain_pair(struct check *check, const struct check_pair *pair,
 			 const struct block_identity *id)
 {
 	struct check_finding finding = { 0 };
@@ -123,36 +129,37 @@ static void explain_pair(struct check *check, const struct pair *pair,
 	for (int i = 0; i < 2; i++) {
 		if (!faults[i])
 			continue;
-		locate(&finding, pair, i);
+		check_locate_pair(&finding, pair, i);
 		/* One that is whole and wrong is no accident: its twin is no more to be believed. */
-		advise_slot(check, &finding, pair, i, !faults[!i] && !whole[i]);
+		explain_slot(check, &finding, pair, i, !faults[!i] && !whole[i]);
 		check_tell(check, &finding, CHECK_PROBLEM, "%s", faults[i]);
 	}
 	if (faults[0] || faults[1])
 		return;
-	locate(&finding, pair, -1);
-	advise_loss(check, &finding, pair);
+	check_locate_pair(&finding, pair, -1);
+	explain_unequal(check, &finding, pair);
 	check_tell(check, &finding, CHECK_PROBLEM, "%s",
 		   check->result.unclean ? "has two different slots of the same generation"
 					 : "has two different slots, though the image was closed");
 }
 
-/* Returns the slot that counts, its block in check->pair; or -1: damaged, and told. */
-static int check_pair(struct check *check, const struct pair *pair)
+/* Returns the slot that counts, its block in check->pair; or -1: damaged, told, and left. */
+static int check_pair(struct check *check, const struct check_pair *pair)
 {
 	struct block_identity id = identity_of(check, pair);
 	struct check_finding finding = { 0 };
 	unsigned int slot;
 
 	if (check_read(check, pair->offset_bytes, check->pair, sizeof(check->pair)) < 0) {
-		locate(&finding, pair, -1);
-		advise_loss(check, &finding, pair);
+		check_locate_pair(&finding, pair, -1);
+		explain_loss(check, &finding, pair, "");
+		check_advise(&finding, "see what the kernel says about the disk below");
 		check_tell(check, &finding, CHECK_PROBLEM, "cannot be read");
 		return -1;
 	}
 	if (block_pick(check->pair, &id, check->mac, check->result.unclean, &slot) < 0) {
 		explain_pair(check, pair, &id);
-		return -1;
+		return repair_pair(check, pair, &id);
 	}
 	if (memcmp(&check->pair[0], &check->pair[1], sizeof(check->pair[0])) != 0)
 		check->nr_lagging++;
@@ -163,7 +170,7 @@ static int check_pair(struct check *check, const struct pair *pair)
 
 static void check_bitmap_block(struct check *check, uint64_t index)
 {
-	struct pair pair = pair_at(check, BLOCK_BITMAP, index);
+	struct check_pair pair = pair_at(check, BLOCK_BITMAP, index);
 	uint64_t first = index * SEAL_BITMAP_BITS;
 	uint64_t end = min_u64(first + SEAL_BITMAP_BITS, check->nr_blocks);
 	int slot = check_pair(check, &pair);
@@ -179,7 +186,7 @@ static void check_bitmap_block(struct check *check, uint64_t index)
 }
 
 /* docs/format.md 4: entries behind the disk's last sector are 0. */
-static void check_tail(struct check *check, const struct pair *pair, const uint8_t *body)
+static void check_tail(struct check *check, const struct check_pair *pair, const uint8_t *body)
 {
 	struct check_finding finding = { 0 };
 
@@ -187,9 +194,9 @@ static void check_tail(struct check *check, const struct pair *pair, const uint8
 	     i++) {
 		if (block_entry(body, (uint32_t)i) == 0)
 			continue;
-		locate(&finding, pair, -1);
-		check_advise(&finding, "they mean nothing, but sealblk has not written them: check "
-				       "with a key");
+		check_locate_pair(&finding, pair, -1);
+		check_means(&finding, "they mean nothing, but sealblk has not written them");
+		check_advise(&finding, "check it with a key: their MAC tells who has");
 		check_tell(check, &finding, CHECK_PROBLEM, "has entries behind the disk's end");
 		return;
 	}
@@ -197,7 +204,7 @@ static void check_tail(struct check *check, const struct pair *pair, const uint8
 
 static void check_map_block(struct check *check, uint64_t index)
 {
-	struct pair pair = pair_at(check, BLOCK_MAP, index);
+	struct check_pair pair = pair_at(check, BLOCK_MAP, index);
 	int slot = check_pair(check, &pair);
 
 	check->result.nr_map_blocks++;
@@ -210,9 +217,14 @@ static void check_map_block(struct check *check, uint64_t index)
 static void tell_unclean(struct check *check)
 {
 	uint64_t map_offset = le64_get(check->super->map_offset);
+	bool same_boot = check->order->dirty_store &&
+			 memcmp(check->super->boot_id, check->order->boot_id, SEAL_UUID_BYTES) == 0;
 	struct check_finding finding = { 0 };
 
 	check_locate(&finding, map_offset, check->nr_blocks * SEAL_PAIR_BYTES, "map");
+	check_means(&finding, "%s",
+		    same_boot ? "what was flushed is there; of the rest the dirty file tells"
+			      : "what was flushed is there; of the rest a part may be lost");
 	check_advise(&finding, "serve the image once: recovery runs when it is opened");
 	if (check->nr_lagging > 0)
 		check_tell(check, &finding, CHECK_NOTE,
@@ -243,12 +255,21 @@ int check_map(struct check *check)
 
 const uint8_t *check_map_body(struct check *check, uint64_t index)
 {
-	struct pair pair = pair_at(check, BLOCK_MAP, index);
+	struct check_pair pair = pair_at(check, BLOCK_MAP, index);
 	struct block_identity id = identity_of(check, &pair);
+	struct mac_ctx *mac = check->repair ? check->mac : NULL;
 	unsigned int slot;
 
 	if (check_read(check, pair.offset_bytes, check->pair, sizeof(check->pair)) < 0 ||
-	    block_pick(check->pair, &id, NULL, check->result.unclean, &slot) < 0)
+	    block_pick(check->pair, &id, mac, check->result.unclean, &slot) < 0)
 		return NULL;
 	return check->pair[slot].body;
+}
+
+bool check_map_is_bare(struct check *check, uint64_t index)
+{
+	struct check_pair pair = pair_at(check, BLOCK_MAP, index);
+
+	return check_read(check, pair.offset_bytes, check->pair, sizeof(check->pair)) == 0 &&
+	       !block_is_whole(&check->pair[0]) && !block_is_whole(&check->pair[1]);
 }

@@ -5,7 +5,7 @@
  * hole where an entry promises ciphertext is data lost, perhaps to a program
  * that took zeros for nothing when it copied the image.
  *
- * place_extents -> check_run (by map block) -> count_unnamed, count_lost -> tell
+ * check_extent -> check_piece (by map block) -> count_unnamed, count_lost -> tell
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -28,6 +28,7 @@ struct plane {
 	uint64_t offset_bytes; /* in the file */
 	struct sum unnamed;    /* hold data, and no entry names them */
 	struct sum lost;       /* lie in a hole of the file, and an entry says sealed */
+	uint64_t nr_punched;   /* of @unnamed, when repairing */
 	bool unreadable;
 };
 
@@ -43,8 +44,23 @@ static bool is_zeros(const uint8_t sector[SECTOR_BYTES])
 	return sector[0] == 0 && memcmp(sector, sector + 1, SECTOR_BYTES - 1) == 0;
 }
 
-/* A file system keeps its blocks whole: zeros beside what is named are no data. */
-static void count_unnamed(struct check *check, struct plane *plane, uint64_t sector, uint64_t end)
+static void take_unnamed(struct check *check, struct plane *plane, uint64_t sector, uint32_t nr,
+			 bool certain)
+{
+	if (nr == 0)
+		return;
+	add(&plane->unnamed, sector, nr);
+	if (certain && repair_punch(check, plane->offset_bytes + sectors_to_bytes(sector),
+				    sectors_to_bytes(nr)))
+		plane->nr_punched += nr;
+}
+
+/*
+ * A file system keeps its blocks whole: zeros beside what is named are no data.
+ * @certain: that no entry names them has been looked up in a sound block.
+ */
+static void count_unnamed(struct check *check, struct plane *plane, uint64_t sector, uint64_t end,
+			  bool certain)
 {
 	uint8_t bytes[CHUNK_SECTORS * SECTOR_BYTES];
 
@@ -56,20 +72,23 @@ static void count_unnamed(struct check *check, struct plane *plane, uint64_t sec
 			plane->unreadable = true;
 			return;
 		}
-		for (uint32_t i = 0; i < nr; i++)
-			if (!is_zeros(bytes + i * SECTOR_BYTES))
-				add(&plane->unnamed, sector + i, 1);
+		for (uint32_t i = 0, run = 0; i < nr; i++) {
+			run = is_zeros(bytes + i * SECTOR_BYTES) ? 0 : run + 1;
+			if (i + 1 == nr || is_zeros(bytes + (i + 1) * SECTOR_BYTES))
+				take_unnamed(check, plane, sector + i + 1 - run, run, certain);
+		}
 		sector += nr;
 	}
 }
 
 /* Sectors [@sector, @end) of one map block, all in data or all in a hole of the file. */
-static void check_run(struct check *check, struct plane *plane, uint64_t sector, uint64_t end,
-		      bool hole)
+static void check_piece(struct check *check, struct plane *plane, uint64_t sector, uint64_t end,
+			bool hole)
 {
 	uint64_t index = map_block_of(sector);
 	uint64_t first = map_block_first(index);
 	const uint8_t *body = NULL;
+	bool certain = true;
 
 	if (bitset_has(check->damaged, index))
 		return;
@@ -77,6 +96,8 @@ static void check_run(struct check *check, struct plane *plane, uint64_t sector,
 		body = check_map_body(check, index);
 		if (!body)
 			return;
+	} else if (check->repair && !hole) {
+		certain = check_map_is_bare(check, index);
 	}
 	while (sector < end) {
 		bool named = body && block_entry(body, (uint32_t)(sector - first)) == plane->value;
@@ -88,7 +109,7 @@ static void check_run(struct check *check, struct plane *plane, uint64_t sector,
 		if (named && hole && plane->sealed)
 			add(&plane->lost, sector, at - sector);
 		if (!named && !hole)
-			count_unnamed(check, plane, sector, at);
+			count_unnamed(check, plane, sector, at, certain);
 		sector = at;
 	}
 }
@@ -105,7 +126,7 @@ static void check_extent(struct check *check, struct plane *plane, uint64_t sect
 			stop = map_block_first(
 				bitset_next(check->written, index, check->nr_blocks));
 		else
-			check_run(check, plane, sector, stop, hole);
+			check_piece(check, plane, sector, stop, hole);
 		sector = stop;
 	}
 }
@@ -141,30 +162,46 @@ static void locate(struct check_finding *finding, const struct plane *plane, con
 		     sectors_to_bytes(sum->nr_sectors), "plane %u", (unsigned int)plane->value);
 }
 
-static void tell_plane(struct check *check, const struct plane *plane)
+/* Superseded copies. */
+static void tell_unnamed(struct check *check, const struct plane *plane)
 {
 	bool unclean = check->result.unclean;
+	struct check_finding finding = { 0 };
+
+	locate(&finding, plane, &plane->unnamed);
+	if (unclean) {
+		check_means(&finding, "that is how a crash leaves new sectors and superseded ones");
+		check_advise(&finding,
+			     "serve the image once: recovery takes them in, or punches them out");
+	} else {
+		check_means(&finding, "they are out of use: no client can read them%s",
+			    plane->sealed ? "" : ", but whoever has the file can");
+		check_advise(&finding, CHECK_REPAIR " punches them out");
+	}
+	check_tell(check, &finding, unclean ? CHECK_NOTE : CHECK_PROBLEM,
+		   "holds %" PRIu64 " sectors of %s that no entry names", plane->unnamed.nr_sectors,
+		   plane->sealed ? "ciphertext" : "plaintext");
+	if (plane->nr_punched > 0)
+		repair_punched(check, &finding, plane->nr_punched);
+}
+
+static void tell_plane(struct check *check, const struct plane *plane)
+{
 	struct check_finding finding = { 0 };
 
 	if (plane->unreadable) {
 		check_locate(&finding, plane->offset_bytes, sectors_to_bytes(check->nr_sectors),
 			     "plane %u", (unsigned int)plane->value);
+		check_means(&finding, "its sectors may answer EIO");
 		check_advise(&finding, "see what the kernel says about the disk below");
 		check_tell(check, &finding, CHECK_PROBLEM, "cannot be read");
 	}
-	if (plane->unnamed.nr_sectors > 0) {
-		locate(&finding, plane, &plane->unnamed);
-		check_advise(&finding, unclean ? "serve the image once: recovery takes them in, or "
-						 "away"
-					       : "they cannot be read through the disk; copy the "
-						 "disk to a new image to be rid of them");
-		check_tell(check, &finding, unclean ? CHECK_NOTE : CHECK_PROBLEM,
-			   "holds %" PRIu64 " sectors of %s that no entry names",
-			   plane->unnamed.nr_sectors, plane->sealed ? "ciphertext" : "plaintext");
-	}
+	if (plane->unnamed.nr_sectors > 0)
+		tell_unnamed(check, plane);
 	if (plane->lost.nr_sectors > 0) {
 		locate(&finding, plane, &plane->lost);
-		check_advise(&finding, "restore the image from a copy");
+		check_means(&finding, "they read as noise");
+		check_advise(&finding, CHECK_RESTORE);
 		check_tell(check, &finding, CHECK_PROBLEM,
 			   "lacks %" PRIu64 " sealed sectors: there is a hole in the file",
 			   plane->lost.nr_sectors);

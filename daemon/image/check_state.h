@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the parts of a check share; for daemon/image/check*.c only. */
+/* What the parts of a check share; for daemon/image/check*.c and repair*.c only. */
 #ifndef IMAGE_CHECK_STATE_H
 #define IMAGE_CHECK_STATE_H
 
@@ -14,11 +14,20 @@
 /* Of a structure that stands there twice: which copies are whole, and which one counts; -1: none. */
 struct check_choice {
 	bool whole[2];
+	bool right[2]; /* with keys: its MAC is good too, and it holds all that it must */
 	int best;
+};
+
+/* A pair of slots on its way through the judges. */
+struct check_pair {
+	enum block_kind kind;
+	uint64_t index;
+	uint64_t offset_bytes;
 };
 
 struct check {
 	const struct check_order *order;
+	struct repair *repair; /* NULL: nothing is changed */
 	struct problem *problem;
 	struct check_result result;
 
@@ -42,6 +51,9 @@ struct check {
 	uint64_t *damaged;		 /* a bit per map block */
 	bool bits_missing;   /* a bitmap block is damaged: what was written is unknown */
 	uint64_t nr_lagging; /* pairs of an unclean image that recovery will make equal */
+	bool keys_missing;   /* somebody names one that the keyring does not hold */
+	bool base_broken;    /* it is missing, or has changed */
+	bool base_known;     /* an earlier pass found it right: hashing it takes long */
 
 	/* The map block last looked at. */
 	struct seal_block pair[2];
@@ -49,11 +61,23 @@ struct check {
 
 /* ---- check.c ---- */
 
+/*
+ * Check everything, as check_image() says; @check is zeroed but for order, repair,
+ * problem and base_known. Ends with check_done(), on failure too.
+ */
+int MUST_CHECK check_run(struct check *check);
+void check_done(struct check *check);
+
 /* Fill in where @finding lies; its subject is the formatted text. */
 void check_locate(struct check_finding *finding, uint64_t offset_bytes, uint64_t nr_bytes,
 		  const char *fmt, ...) PRINTF_LIKE(4, 5);
 
+/* What it means for the data, and what to do about it. */
+void check_means(struct check_finding *finding, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void check_advise(struct check_finding *finding, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+#define CHECK_RESTORE "restore the image from a copy"
+#define CHECK_REPAIR  "sealblk check --repair, with the key,"
 
 /* Count and tell it; the text says what is wrong. Reusable afterwards. */
 void check_tell(struct check *check, struct check_finding *finding, enum check_level level,
@@ -74,10 +98,42 @@ int MUST_CHECK check_base(struct check *check);
 /* check_map.c: bitmap and map blocks. */
 int MUST_CHECK check_map(struct check *check);
 
-/* Reads block @index of the map, which has been checked, into check->pair. Returns its body or NULL. */
+/* "map block 17" or "map block 17, slot 0"; @slot -1: both. */
+void check_locate_pair(struct check_finding *finding, const struct check_pair *pair, int slot);
+
+/*
+ * Reads block @index of the map, which has been checked, into check->pair. Its
+ * MAC is checked once more when something is to be changed. Returns its body or NULL.
+ */
 const uint8_t *check_map_body(struct check *check, uint64_t index);
+
+/* Is neither slot of block @index whole? Said of one that was never written. */
+bool check_map_is_bare(struct check *check, uint64_t index);
+
+/* check_dirty.c: the dirty file, if the image was not closed. */
+void check_dirty(struct check *check);
 
 /* check_places.c: what lies in the planes against what the map says. */
 int MUST_CHECK check_places(struct check *check);
+
+/* ---- repair.c: what may be changed, and why that is safe, is said in repair.h ---- */
+
+/* Superblocks, keyrings and names, when all of them and the base have been judged. */
+void repair_headers(struct check *check);
+
+/*
+ * Give a pair that does not count what its right slot holds. @id: of the pair, in
+ * check->pair. Returns the slot that counts now, or -1: left as it is.
+ */
+int repair_pair(struct check *check, const struct check_pair *pair,
+		const struct block_identity *id);
+
+/*
+ * Punch [@offset_bytes, +@nr_bytes) of a plane, which no entry names; then, for
+ * all of the plane at once, make that durable and tell @nr_sectors. The former
+ * returns false when they are left.
+ */
+bool repair_punch(struct check *check, uint64_t offset_bytes, uint64_t nr_bytes);
+void repair_punched(struct check *check, const struct check_finding *where, uint64_t nr_sectors);
 
 #endif

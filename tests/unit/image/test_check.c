@@ -278,7 +278,7 @@ Test(check, a_forged_map_block_is_found_with_a_key_only)
 	cr_expect_str_eq(f->told[1].subject, "map block 0, slot 1");
 	cr_expect_not_null(strstr(f->told[1].what, "wrong MAC"));
 	cr_expect_eq(f->told[1].offset_bytes, le64_get(f->super.map_offset) + SEAL_BLOCK_BYTES);
-	cr_expect_not_null(strstr(f->told[1].advice, "bytes 0 to 4063231 of the disk"));
+	cr_expect_not_null(strstr(f->told[1].means, "bytes 0 to 4063231 of the disk"));
 	tear_down(f);
 }
 
