@@ -18,6 +18,7 @@ const char *const rot_state_names[ROT_STATES] = { "clean", "killed", "cut" };
 static const struct geometry geometry = {
 	.disk_sectors = SEAL_BLOCK_SECTORS + 16,
 	.first_sector = SEAL_BLOCK_SECTORS - 1,
+	.nr_sectors = ROT_SECTORS,
 };
 
 /* ---- a client ------------------------------------------------------------- */
@@ -79,7 +80,9 @@ static void switch_encryption(struct world *world, bool enabled)
 	while (!world->switch_ready)
 		if (!world_turn(world))
 			sim_require(world_wait(world) == 0, "a switch has failed");
-	sim_require(world_switch_end(world, enabled) == 0, "a switch has failed");
+	sim_require(world_switch_end(world, enabled ? IMAGE_TARGET_SEALED : IMAGE_TARGET_PLAIN) ==
+			    0,
+		    "a switch has failed");
 }
 
 static void open_world(struct world *world)
@@ -159,6 +162,23 @@ static void peek(const struct rot_area *area, const struct world *world, uint8_t
 		 area->offset_bytes, ret_bytes, area->nr_bytes);
 }
 
+static struct seal_superblock layout(void)
+{
+	struct seal_superblock super;
+
+	superblock_layout(&super, sectors_to_bytes(geometry.disk_sectors));
+	return super;
+}
+
+/* Where plane @plane has the window: the planes lie in the order of their numbers. */
+static uint64_t window_offset(const struct rot_image *image, unsigned int plane)
+{
+	const struct seal_superblock super = layout();
+
+	return superblock_plane_offset(&super, plane - ROT_SEALED) +
+	       sectors_to_bytes(window_first(image->world));
+}
+
 static void find_areas(struct rot_image *image)
 {
 	const uint32_t super_crc = offsetof(struct seal_superblock, crc);
@@ -177,11 +197,8 @@ static void find_areas(struct rot_image *image)
 		slot_area("map block 0, slot 1", rot_slot_offset(image, 0, 1)),
 		slot_area("map block 1, slot 0", rot_slot_offset(image, 1, 0)),
 		slot_area("map block 1, slot 1", rot_slot_offset(image, 1, 1)),
-		{ "sealed plane",
-		  world_place(image->world, WORLD_SEALED, window_first(image->world)),
-		  WINDOW_SECTORS * SECTOR_BYTES, 0 },
-		{ "plain plane", world_place(image->world, WORLD_PLAIN, window_first(image->world)),
-		  WINDOW_SECTORS * SECTOR_BYTES, 0 },
+		{ "sealed plane", window_offset(image, ROT_SEALED), ROT_WINDOW * SECTOR_BYTES, 0 },
+		{ "plain plane", window_offset(image, ROT_PLAIN), ROT_WINDOW * SECTOR_BYTES, 0 },
 	};
 	uint64_t end = 0;
 
@@ -189,7 +206,7 @@ static void find_areas(struct rot_image *image)
 	for (int i = 0; i < ROT_AREAS; i++) {
 		const struct rot_area *area = &image->areas[i];
 
-		sim_require(sim_is_hole(image->world->sim, image->world->fd, SIM_MEDIUM, end,
+		sim_require(sim_is_zero(image->world->sim, image->world->fd, SIM_MEDIUM, end,
 					area->offset_bytes - end),
 			    "something is stored where nothing should be");
 		end = area->offset_bytes + area->nr_bytes;
@@ -200,22 +217,24 @@ static void find_areas(struct rot_image *image)
 
 uint64_t rot_slot_offset(const struct rot_image *image, unsigned int index, unsigned int slot)
 {
-	return image->world->places.map_offset + index * SEAL_PAIR_BYTES + slot * SEAL_BLOCK_BYTES;
+	const struct seal_superblock super = layout();
+
+	(void)image;
+	return le64_get(super.map_offset) + index * SEAL_PAIR_BYTES + slot * SEAL_BLOCK_BYTES;
 }
 
 int rot_block_at(const struct rot_image *image, uint64_t offset_bytes)
 {
-	const struct places *places = &image->world->places;
+	const uint64_t first = rot_slot_offset(image, 0, 0);
 
-	if (offset_bytes < places->map_offset ||
-	    offset_bytes >= places->map_offset + places->map_bytes)
+	if (offset_bytes < first || offset_bytes >= first + ROT_BLOCKS * SEAL_PAIR_BYTES)
 		return -1;
-	return (int)((offset_bytes - places->map_offset) / SEAL_PAIR_BYTES);
+	return (int)((offset_bytes - first) / SEAL_PAIR_BYTES);
 }
 
-static void read_window(struct world *world, uint8_t ret_window[WINDOW_SECTORS * SECTOR_BYTES])
+static void read_window(struct world *world, uint8_t ret_window[ROT_WINDOW * SECTOR_BYTES])
 {
-	for (uint64_t i = 0; i < WINDOW_SECTORS; i++)
+	for (uint64_t i = 0; i < ROT_WINDOW; i++)
 		sim_require(rot_read(world, window_first(world) + i,
 				     ret_window + i * SECTOR_BYTES) == 0,
 			    "a read has failed");
@@ -301,12 +320,12 @@ struct world *rot_damaged(const struct rot_image *image, const struct rot_damage
 /* ---- opening it ----------------------------------------------------------- */
 
 /* Sectors of which block answer EIO: bit i, all of them in block i. -1: anything else. */
-static int broken_blocks(struct world *world, uint8_t ret_window[WINDOW_SECTORS * SECTOR_BYTES])
+static int broken_blocks(struct world *world, uint8_t ret_window[ROT_WINDOW * SECTOR_BYTES])
 {
 	unsigned int failed[ROT_BLOCKS] = { 0 }, nr[ROT_BLOCKS] = { 0 };
 	int broken = 0;
 
-	for (uint64_t i = 0; i < WINDOW_SECTORS; i++) {
+	for (uint64_t i = 0; i < ROT_WINDOW; i++) {
 		const uint64_t sector = window_first(world) + i;
 		const uint64_t block = map_block_of(sector);
 		const int r = rot_read(world, sector, ret_window + i * SECTOR_BYTES);
@@ -327,7 +346,7 @@ static int broken_blocks(struct world *world, uint8_t ret_window[WINDOW_SECTORS 
 static bool is_window(const struct world *world, const uint8_t *found, const uint8_t *wanted,
 		      int broken)
 {
-	for (uint64_t i = 0; i < WINDOW_SECTORS; i++) {
+	for (uint64_t i = 0; i < ROT_WINDOW; i++) {
 		const uint64_t block = map_block_of(window_first(world) + i);
 
 		if (!(broken >> block & 1) &&
@@ -340,7 +359,7 @@ static bool is_window(const struct world *world, const uint8_t *found, const uin
 static enum rot_opened judge_reads(const struct rot_image *image, struct world *world,
 				   const char **ret_why)
 {
-	uint8_t window[WINDOW_SECTORS * SECTOR_BYTES];
+	uint8_t window[ROT_WINDOW * SECTOR_BYTES];
 	const int broken = broken_blocks(world, window);
 
 	*ret_why = "sectors of one block do not fail together";

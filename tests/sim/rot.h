@@ -16,7 +16,12 @@ enum {
 	ROT_BLOCKS = 2,	 /* of the map: the window lies across their border */
 	ROT_NAMES_A = 4, /* among the areas */
 	ROT_METADATA = 8 + 2 * ROT_BLOCKS,
-	ROT_AREAS = ROT_METADATA + WORLD_PLANES_END - WORLD_SEALED,
+	ROT_SEALED = SEAL_ENTRY_PLANE_FIRST, /* the planes */
+	ROT_PLAIN,
+	ROT_PLANES_END,
+	ROT_AREAS = ROT_METADATA + ROT_PLANES_END - ROT_SEALED,
+	ROT_SECTORS = 2, /* under test, and the window around them */
+	ROT_WINDOW = WINDOW_BEFORE + ROT_SECTORS + WINDOW_AFTER,
 	ROT_AREA_BYTES_MAX = SEAL_NAMES_BYTES,
 };
 
@@ -48,7 +53,7 @@ struct rot_image {
 	/* As it opens undamaged. */
 	struct seal_superblock super;
 	struct keyring_keys *keys;
-	uint8_t window[WINDOW_SECTORS * SECTOR_BYTES];
+	uint8_t window[ROT_WINDOW * SECTOR_BYTES];
 	uint64_t findings; /* digest of what a check tells */
 
 	/*
@@ -58,7 +63,7 @@ struct rot_image {
 	 */
 	bool slots_differ[ROT_BLOCKS];
 	unsigned int newer_slot[ROT_BLOCKS];
-	uint8_t older[ROT_BLOCKS][WINDOW_SECTORS * SECTOR_BYTES];
+	uint8_t older[ROT_BLOCKS][ROT_WINDOW * SECTOR_BYTES];
 };
 
 /* @image is to be zeroed. All states are of the same disk and keys. */

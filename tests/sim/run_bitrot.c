@@ -285,9 +285,9 @@ static void run_area(struct run *run, unsigned int i, const struct pace *pace)
  */
 static void try_data(struct run *run, unsigned int plane, uint64_t in_window)
 {
-	uint8_t window[WINDOW_SECTORS * SECTOR_BYTES];
+	uint8_t window[ROT_WINDOW * SECTOR_BYTES];
 	struct world *world = flipped(run);
-	const bool sealed = plane == WORLD_SEALED;
+	const bool sealed = plane == ROT_SEALED;
 	const uint64_t hit = sealed ? in_window / 16 * 16 : in_window;
 	const uint64_t nr_hit = sealed ? 16 : 1;
 	struct map_run found;
@@ -295,7 +295,7 @@ static void try_data(struct run *run, unsigned int plane, uint64_t in_window)
 	run->figures.nr_data++;
 	if (world_open(world, false) < 0)
 		failed(run, "does not open");
-	for (uint64_t i = 0; i < WINDOW_SECTORS; i++)
+	for (uint64_t i = 0; i < ROT_WINDOW; i++)
 		if (rot_read(world, window_first(world) + i, window + i * SECTOR_BYTES) < 0)
 			failed(run, "a sector cannot be read");
 	if (map_find(&world->image->disk.map, window_first(world) + in_window / SECTOR_BYTES, 1,
@@ -325,7 +325,7 @@ static void run_data(struct run *run, const struct pace *pace)
 			run->mask = (uint8_t)(1u << at % 8);
 			if (!sim_is_hole(run->image->world->sim, run->image->world->fd, SIM_MEDIUM,
 					 run->offset_bytes, 1))
-				try_data(run, WORLD_SEALED + i - ROT_METADATA, at);
+				try_data(run, ROT_SEALED + i - ROT_METADATA, at);
 		}
 	}
 }
@@ -403,7 +403,7 @@ int main(int argc, char **argv)
 	for (unsigned int state = 0; state < ROT_STATES; state++)
 		if (!*one || strcmp(*one, rot_state_names[state]) == 0)
 			run_state(&sum, (enum rot_state)state, *one ? one : NULL, verbose);
-	printf("bitrot: %" PRIu64 " flips: %" PRIu64 " told, %" PRIu64 " harmless, %" PRIu64
+	printf("figures: %" PRIu64 " flips: %" PRIu64 " told, %" PRIu64 " harmless, %" PRIu64
 	       " older; %" PRIu64 " repaired, %" PRIu64 " left; %" PRIu64 " data, 0 silent\n",
 	       sum.nr_flips, sum.nr_told, sum.nr_harmless, sum.nr_older, sum.nr_repaired,
 	       sum.nr_left, sum.nr_data);

@@ -514,7 +514,7 @@ int main(int argc, char **argv)
 			try_case(&run, &special_clean[i], verbose);
 		rot_image_done(&image);
 	}
-	printf("repair: %" PRIu64 " cases: %" PRIu64 " places mended, %" PRIu64
+	printf("figures: %" PRIu64 " cases: %" PRIu64 " places mended, %" PRIu64
 	       " left as they were; "
 	       "%" PRIu64 " errors, %" PRIu64 " states of a repair cut short, 0 violations\n",
 	       run.nr_cases, run.nr_mended, run.nr_left, run.nr_errors, run.nr_states);
