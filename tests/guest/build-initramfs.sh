@@ -11,7 +11,9 @@
 set -euo pipefail
 
 PATH=$PATH:/usr/sbin:/sbin
-modules="virtio_pci virtio_blk virtio_net virtio_rng nbd ext4 crc32c_generic dm_crypt xts \
+# shellcheck source-path=SCRIPTDIR
+. "$(dirname "$0")/programs.sh"
+modules="virtio_pci virtio_blk virtio_net virtio_rng nbd ext4 xfs crc32c_generic dm_crypt xts \
 	aes_generic aesni_intel"
 programs="nbd-client dmsetup mke2fs e2fsck filefrag"
 
@@ -50,7 +52,7 @@ chmod 644 ../vmlinuz
 depmod -b unpacked "$version"
 
 root=$work/root
-mkdir -p "$root"/{bin,dev,etc,modules,proc,programs,sys}
+mkdir -p "$root"/{bin,dev,etc,modules,proc,sys}
 cp unpacked/bin/busybox "$root/bin/"
 cp /etc/mke2fs.conf "$root/etc/"
 
@@ -61,12 +63,8 @@ modprobe -C /dev/null -d unpacked -S "$version" -a --show-depends $modules |
 xargs cp -t "$root/modules" <files
 xargs -n 1 basename <files >"$root/modules/order"
 
-for program in $programs; do
-	path=$(command -v "$program")
-	cp -L --parents "$path" "$root"
-	ln -s "$path" "$root/programs/"
-	ldd "$path" | grep -o '/[^ ]*' | xargs cp -nL --parents -t "$root"
-done
+# shellcheck disable=SC2086
+copy_programs "$root" $programs
 
 (cd "$root" && find . | cpio -o -H newc --quiet) >../initramfs.cpio
 cd ..

@@ -9,9 +9,13 @@
 # init runs a job: a script of busybox's shell in this folder.
 
 PATH=$PATH:/usr/sbin:/sbin
+# shellcheck source-path=SCRIPTDIR
+. "$SRC_DIR/tests/guest/programs.sh"
 guest_dir=$SRC_DIR/build/guest
 guest_pid=	# of the guest started last
 guest_log=	# its serial console
+guest_programs=()	# what the next small guests have in /programs, beside what all of them have
+guest_files=()	# and in /job, beside the job
 
 # is_newer FOLDER FILE...: than all these files of this folder.
 is_newer() {
@@ -47,6 +51,7 @@ start_guest() {
 	guest_log=$1
 	shift
 	need qemu-system-x86_64
+	: >"$guest_log"
 	qemu-system-x86_64 -accel tcg -cpu max -no-user-config -nodefaults -display none \
 		-no-reboot -device virtio-rng-pci -serial "file:$guest_log" "$@" </dev/null &
 	guest_pid=$!
@@ -71,24 +76,38 @@ job_value() {
 	tr -d '\r' <"$1" | sed -n "s/^$2=//p"
 }
 
-# run_job JOB SECONDS "NAME=VALUE ..." ARGUMENT...: a small guest, which runs JOB (a script of this
-# folder, or an absolute path) with these variables, to the end of it; its console is $guest_log.
-run_job() {
-	local job=$1 seconds=$2 variables=$3 files=$TEST_DIR/job
-	shift 3
-	keep initramfs build-initramfs.sh
+# start_job JOB "NAME=VALUE ..." ARGUMENT...: a small guest, which runs JOB (a script of this folder,
+# or an absolute path) with these variables; sets guest_pid and guest_log.
+start_job() {
+	local job=$1 variables=$2 files=$TEST_DIR/job
+	shift 2
+	keep initramfs build-initramfs.sh programs.sh
+	rm -rf "$files"
 	mkdir -p "$files/job"
+	copy_programs "$files" "${guest_programs[@]}"
 	cp "$SRC_DIR/tests/guest/init.sh" "$files/init"
 	[[ $job == /* ]] || job=$SRC_DIR/tests/guest/$job
 	cp "$job" "$files/job/run"
-	chmod +x "$files/init" "$files/job/run"
+	((${#guest_files[@]} == 0)) || cp "${guest_files[@]}" "$files/job/"
+	chmod +x "$files/init" "$files/job/"*
 	(umask 077 && tr ' ' '\n' <<<"$variables" >"$files/job/variables")
 	(cd "$files" && find . | cpio -o -H newc --quiet) |
 		cat "$guest_dir/initramfs/initramfs.cpio" - >"$TEST_DIR/initramfs.cpio"
 	start_guest "$TEST_DIR/console" -m 256 -kernel "$guest_dir/initramfs/vmlinuz" \
 		-initrd "$TEST_DIR/initramfs.cpio" \
 		-append 'console=ttyS0 quiet panic=-1 cryptomgr.notests mitigations=off' "$@"
-	wait_guest "$guest_pid" "$guest_log" "$seconds"
+}
+
+# finish_job SECONDS: waits for its end, and wants it to have succeeded.
+finish_job() {
+	wait_guest "$guest_pid" "$guest_log" "$1"
 	tr -d '\r' <"$guest_log"
 	expect_equal 0 "$(job_value "$guest_log" exit)" "exit of the job in the guest"
+}
+
+# run_job JOB SECONDS "NAME=VALUE ..." ARGUMENT...: both; its console is $guest_log.
+run_job() {
+	local seconds=$2
+	start_job "$1" "${@:3}"
+	finish_job "$seconds"
 }
