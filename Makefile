@@ -61,11 +61,13 @@ MODEL_SRC := $(wildcard tests/model/*.c)
 PRELOAD_SRC := $(wildcard tests/preload/*.c)
 TRACE_LOAD_SRC := tests/trace/load.c tests/trace/common.c
 TRACE_REPLAY_SRC := $(filter-out tests/trace/load.c,$(wildcard tests/trace/*.c))
+POWERCUT_SRC := $(wildcard tests/powercut/*.c)
 SRC := $(CORE_SRC) $(DAEMON_SRC) $(TOOLS_SRC) $(UNIT_SRC) $(SIM_SRC) $(SIM_RUN_SRC) \
 	$(TEST_TOOL_SRC) $(FUZZ_SRC) $(BENCH_SRC) $(MODEL_SRC) \
-	$(PRELOAD_SRC) tests/trace/load.c $(TRACE_REPLAY_SRC)
+	$(PRELOAD_SRC) tests/trace/load.c $(TRACE_REPLAY_SRC) $(POWERCUT_SRC)
 
-HEADERS := $(wildcard include/sealblk/*.h daemon/*.h daemon/*/*.h tools/*.h tests/sim/*.h tests/model/*.h tests/trace/*.h)
+HEADERS := $(wildcard include/sealblk/*.h daemon/*.h daemon/*/*.h tools/*.h tests/sim/*.h tests/model/*.h tests/trace/*.h \
+	tests/powercut/*.h)
 SCRIPTS := .ci/run $(wildcard tools/*.sh tests/*.sh tests/*/*.sh)
 
 ARCHIVE := $(BUILD)/libsealblk.a
@@ -79,6 +81,7 @@ MODEL := $(BUILD)/tests/model
 TRACE_LOAD := $(BUILD)/tests/trace-load
 TRACE_REPLAY := $(BUILD)/tests/trace-replay
 PRELOADS := $(patsubst tests/preload/%.c,$(BUILD)/tests/%.so,$(PRELOAD_SRC))
+POWERCUT := $(BUILD)/tests/powercut
 TEST_SCRIPTS := $(wildcard tests/sim/mutants.sh tests/functional/test-*.sh tests/interop/test-*.sh \
 	tests/guest/test-*.sh)
 
@@ -101,9 +104,11 @@ $(LOADS): $(BUILD)/tests/%: $(BUILD)/obj/tests/bench/%.o
 $(MODEL): $(call objects,$(MODEL_SRC))
 $(TRACE_LOAD): $(call objects,$(TRACE_LOAD_SRC))
 $(TRACE_REPLAY): $(call objects,$(TRACE_REPLAY_SRC)) $(ARCHIVE)
+$(POWERCUT): $(call objects,$(POWERCUT_SRC))
 $(LOADS) $(MODEL) $(TRACE_LOAD): TEST_LIBS = -lnbd
 
-$(PROGRAMS) $(UNIT) $(SIMS) $(TEST_TOOLS) $(FUZZERS) $(LOADS) $(MODEL) $(TRACE_LOAD) $(TRACE_REPLAY): $(BUILD)/sources
+$(PROGRAMS) $(UNIT) $(SIMS) $(TEST_TOOLS) $(FUZZERS) $(LOADS) $(MODEL) $(TRACE_LOAD) $(TRACE_REPLAY) \
+	$(POWERCUT): $(BUILD)/sources
 	$(call say,LINK,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ld_flags) -o $@ $(filter %.o %.a,$^) $(PKG_LIBS) $(TEST_LIBS)
@@ -203,7 +208,7 @@ check-long: setup
 check-built: tests $(if $(SANITIZE),,check-layers check-headers)
 	$(Q)tests/run.sh --build $(BUILD) --jobs $(JOBS) $(UNIT) $(SIMS) $(TEST_SCRIPTS)
 
-tests: all test-tools $(UNIT) $(SIMS) $(MODEL) $(TRACE_LOAD) $(TRACE_REPLAY) $(PRELOADS)
+tests: all test-tools $(UNIT) $(SIMS) $(MODEL) $(TRACE_LOAD) $(TRACE_REPLAY) $(PRELOADS) $(POWERCUT)
 
 .PHONY: test-tools
 test-tools: $(TEST_TOOLS)
