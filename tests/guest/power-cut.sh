@@ -43,7 +43,7 @@ leave_mounts() {
 		kill -KILL "$pid" 2>/dev/null
 		wait "$pid" 2>/dev/null
 	done
-	((status == 0 || status == 77)) || keep_log
+	((status == 0 || status == 77)) || [[ ${GUEST_SEALBLKD:-} ]] || keep_log
 	cd /
 	for where in ${mounted+"${mounted[@]}"}; do
 		umount "$where" || umount -l "$where"
