@@ -51,7 +51,7 @@ static void drained(struct waiter *waiter)
 static void hold_writes_back(struct switching *switching)
 {
 	struct image *image = switching->image;
-	void (*const notify_before)(struct lane *lane) = image->lane.notify;
+	void (*const notify_before)(struct lane * lane) = image->lane.notify;
 
 	image->lane.worker = &switching->wake;
 	image->lane.notify = notify;

@@ -84,7 +84,7 @@ report() {
 	local pid=$1 status=$2
 	local name=${name_of[$pid]} log=${log_of[$pid]}
 	local seconds=$((SECONDS - start_of[$pid]))
-	local tested=1 good=1 bad=1 crashed=0 inside= figures
+	local tested=1 good=1 bad=1 crashed=0 inside="" figures
 
 	if grep -q 'Synthesis: Tested:' "$log"; then
 		read -r tested good bad crashed <<<"$(criterion_counts "$log")"

@@ -74,7 +74,8 @@ static inline struct vhd_layer_recipe child_recipe(uint8_t id, const char *paren
 	return recipe;
 }
 
-static inline void start(struct vhd_layer *layer, const char *name, const struct vhd_layer_recipe *recipe)
+static inline void start(struct vhd_layer *layer, const char *name,
+			 const struct vhd_layer_recipe *recipe)
 {
 	int fd = open(path_of(name), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 
@@ -99,7 +100,7 @@ static inline void finish(struct vhd_layer *layer)
 
 /* A layer with one run of sectors. */
 static inline void make(const char *name, const struct vhd_layer_recipe *recipe, uint64_t first,
-		 uint64_t nr, uint8_t fill)
+			uint64_t nr, uint8_t fill)
 {
 	struct vhd_layer layer;
 
