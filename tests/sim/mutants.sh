@@ -86,7 +86,10 @@ build_mutant() {
 
 run_test() {
 	case $1 in
-	functional/*) BUILD_DIR=$2 timeout "$seconds_max" "$src_dir/tests/$1" ;;
+	# In a folder of its own, not in that of this test.
+	functional/*)
+		env -u TEST_DIR -u XDG_RUNTIME_DIR BUILD_DIR="$2" timeout "$seconds_max" "$src_dir/tests/$1"
+		;;
 	*) timeout "$seconds_max" "$2/$1" ;;
 	esac
 }
