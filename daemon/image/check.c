@@ -356,7 +356,13 @@ int check_run(struct check *check)
 	if (r < 0)
 		return r;
 	check_dirty(check);
-	return check_places(check);
+	r = check_places(check);
+	if (r == 0 && check->error) {
+		problem_set(check->problem, "image", check->order->path,
+			    "not all MACs could be checked: %s", strerror(-check->error));
+		r = check->error;
+	}
+	return r;
 }
 
 void check_done(struct check *check)

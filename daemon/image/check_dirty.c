@@ -96,9 +96,9 @@ static void check_found(struct check *check, void *memory)
 
 	if (r == -ESTALE)
 		tell_loss(check, "was voided: a write or fsync had failed");
-	else if (r < 0)
+	else if (check_is_forged(check, r))
 		tell_loss(check, fault_of(memory, &id));
-	else
+	else if (r == 0)
 		tell_records(check, &dirty);
 }
 

@@ -246,7 +246,7 @@ static void check_older_keyring(struct check *check)
 	r = keyring_unlock(&check->keyrings[other], &secret, 1, &slot, &keys);
 	key_mem_free(keys);
 	choice->right[other] = r == 0;
-	if (r == -EBADMSG)
+	if (check_is_forged(check, r == -EKEYREJECTED || r == -EINVAL ? 0 : r))
 		tell_forged(check, "keyring", other, false, keyring_places[other],
 			    SEAL_KEYRING_BYTES, "has a wrong MAC or a key that does not unwrap");
 }
@@ -256,16 +256,19 @@ static void check_macs(struct check *check)
 	struct check_choice *super = &check->super_choice, *names = &check->names_choice;
 
 	for (int i = 0; i < 2; i++) {
-		super->right[i] = super->whole[i] &&
-				  superblock_check_mac(&check->supers[i], check->mac) == 0;
-		if (super->whole[i] && !super->right[i])
+		const int r = super->whole[i] ? superblock_check_mac(&check->supers[i], check->mac)
+					      : 0;
+
+		super->right[i] = super->whole[i] && r == 0;
+		if (check_is_forged(check, r))
 			tell_forged(check, "superblock", i, i == super->best, super_places[i],
 				    SEAL_SUPERBLOCK_BYTES, "has a wrong MAC");
 	}
 	for (int i = 0; i < 2; i++) {
-		names->right[i] = names->whole[i] &&
-				  names_check_mac(&check->names[i], check->mac) == 0;
-		if (names->whole[i] && !names->right[i])
+		const int r = names->whole[i] ? names_check_mac(&check->names[i], check->mac) : 0;
+
+		names->right[i] = names->whole[i] && r == 0;
+		if (check_is_forged(check, r))
 			tell_forged(check, "name/value area", i, i == names->best, names_places[i],
 				    SEAL_NAMES_BYTES, "has a wrong MAC");
 	}

@@ -56,7 +56,7 @@ static const char *slot_fault(const struct seal_block *block, const struct block
 		return "names another MAC key than the superblock";
 	if (block_check(block, id, NULL) < 0)
 		return "names a plane that does not exist, or is younger than the block";
-	return mac && block_check(block, id, mac) < 0
+	return mac && block_check(block, id, mac) == -EBADMSG
 		       ? "has a wrong MAC: somebody without the key has changed it"
 		       : NULL;
 }
@@ -149,6 +149,7 @@ static int check_pair(struct check *check, const struct check_pair *pair)
 	struct block_identity id = identity_of(check, pair);
 	struct check_finding finding = { 0 };
 	unsigned int slot;
+	int r;
 
 	if (check_read(check, pair->offset_bytes, check->pair, sizeof(check->pair)) < 0) {
 		check_locate_pair(&finding, pair, -1);
@@ -157,10 +158,13 @@ static int check_pair(struct check *check, const struct check_pair *pair)
 		check_tell(check, &finding, CHECK_PROBLEM, "cannot be read");
 		return -1;
 	}
-	if (block_pick(check->pair, &id, check->mac, check->result.unclean, &slot) < 0) {
+	r = block_pick(check->pair, &id, check->mac, check->result.unclean, &slot);
+	if (check_is_forged(check, r)) {
 		explain_pair(check, pair, &id);
 		return repair_pair(check, pair, &id);
 	}
+	if (r < 0)
+		return -1;
 	if (memcmp(&check->pair[0], &check->pair[1], sizeof(check->pair[0])) != 0)
 		check->nr_lagging++;
 	return (int)slot;

@@ -3,6 +3,8 @@
 #ifndef IMAGE_CHECK_STATE_H
 #define IMAGE_CHECK_STATE_H
 
+#include <errno.h>
+
 #include "image/base_identity.h"
 #include "image/check.h"
 #include "image/names.h"
@@ -55,9 +57,19 @@ struct check {
 	bool base_broken;    /* it is missing, or has changed */
 	bool base_known;     /* an earlier pass found it right: hashing it takes long */
 
+	int error; /* the first MAC that could not be computed: want of memory accuses nobody */
+
 	/* The map block last looked at. */
 	struct seal_block pair[2];
 };
+
+/* @r: of a check of a MAC. Is it wrong? Notes down when that cannot be told. */
+static inline bool check_is_forged(struct check *check, int r)
+{
+	if (r < 0 && r != -EBADMSG && check->error == 0)
+		check->error = r;
+	return r == -EBADMSG;
+}
 
 /* ---- check.c ---- */
 

@@ -157,6 +157,11 @@ static int find_dirty_file(struct image *image, const struct image_session *sess
 	*ret_memory = NULL;
 	if (r == -ESTALE)
 		return loss(image, session, "failed to write, and was closed for that", problem);
+	if (r != -EBADMSG) {
+		problem_set(problem, "image", image->path, "cannot compute a MAC: %s",
+			    strerror(-r));
+		return r;
+	}
 	return loss(image, session, "was not closed, and its dirty file is not of this image",
 		    problem);
 }
