@@ -115,4 +115,4 @@ for fs in tmpfs ext4 xfs; do
 	tried+=" $fs"
 done
 [[ $tried ]] || skip "no file system can be mounted here"
-echo "full file systems:$tried; ENOSPC never first at FLUSH, 0 acknowledged changes lost"
+echo "figures: full$tried; ENOSPC never first at FLUSH, 0 acknowledged changes lost"

@@ -76,4 +76,4 @@ expect_equal 1 "$(grep -c helper "$daemon_log")" "lines about the helper"
 start_daemon --socket "$socket" --key-file key image.seal
 nbd_io "$socket" 'read -P 0 0 64k' 'read -P 8 1M 64k'
 stop_daemon
-grep '^process death' model.log
+grep '^figures: ' model.log

@@ -180,7 +180,7 @@ judge_cuts() {
 	done
 	lost=$(sed -n 's/.* writes \([0-9]*\) lost.*/\1/p' cuts | awk '{ n += $1 } END { print n }')
 	((lost > sampled)) || fail "only $lost writes were lost: nothing was tried"
-	echo "power cut on $host_fs, $disk_fs inside: $nr_entries log entries, ${#marks[@]}" \
+	echo "figures: $host_fs, $disk_fs inside: $nr_entries log entries, ${#marks[@]}" \
 		"flush/FUA marks, $((at_marks + sampled)) replays, $lost writes lost, 0 violations"
 }
 

@@ -44,4 +44,4 @@ for name in "${names[@]}"; do
 	echo "$name: found by cut $nr_cuts:"
 	sed -n '/^cut after/h; //!H; ${ x; p }' "$name.log"
 done
-echo "power cuts: ${#names[@]} mutants found"
+echo "figures: ${#names[@]} mutants found by power cuts"

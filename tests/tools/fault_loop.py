@@ -411,7 +411,7 @@ def loop(args):
             else:
                 lines.remove(line)
     left = "a choice" if lines else "all"
-    print("fault loops: %d runs of %d scenarios (%s), %d with a call that failed, %d wrong"
+    print("figures: %d runs of %d scenarios (%s), %d with a call that failed, %d wrong"
           % (tally["runs"], len(names), left, tally["failed"], tally["wrong"]))
     return tally
 
