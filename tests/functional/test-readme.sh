@@ -33,5 +33,7 @@ cat asked
 grep -Eq '^ +1048576 +65536 +3' asked || fail "the written range is not sealed in nbdinfo's map"
 expect_equal 128 "$(sealblk info --json vm.seal | jq .sectors.sealed)" "sealed sectors"
 grep -q '<svg' disk.svg || fail "disk.svg is no picture"
+run_block switch
 stop_daemon
+run_block switch
 run_block check
