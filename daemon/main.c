@@ -24,6 +24,8 @@ static void block_signals(sigset_t *ret_set)
 	sigaddset(ret_set, SIGHUP);
 	sigaddset(ret_set, SIGPIPE);
 	sigaddset(ret_set, SIGCHLD);
+	/* A write behind ulimit -f shall fail, not end us. */
+	signal(SIGXFSZ, SIG_IGN);
 	/* Whoever started us may ignore it, and then it would never come. */
 	signal(SIGCHLD, SIG_DFL);
 	sigprocmask(SIG_BLOCK, ret_set, NULL);

@@ -155,8 +155,6 @@ int verb_create(const struct tool_options *options, struct problem *problem)
 	CLEANUP(creation_done) struct creation creation = { .options = options };
 	int r = ring_sync_new(&creation.ring);
 
-	/* A file too large for ulimit -f shall be an error, not the end. */
-	signal(SIGXFSZ, SIG_IGN);
 	if (r < 0) {
 		problem_set(problem, "image", options->image, "no memory");
 		return r;

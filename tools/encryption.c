@@ -56,7 +56,8 @@ static int switch_here(const struct tool_options *options, enum wish wish, json_
 {
 	CLEANUP(session_done) struct session session = { .uuid_lock = -1 };
 	struct report report = { 0 };
-	int r;
+	struct problem closing;
+	int r, closed;
 
 	if (options->nr_key_sources == 0) {
 		problem_set(
@@ -65,14 +66,18 @@ static int switch_here(const struct tool_options *options, enum wish wish, json_
 		return -EINVAL;
 	}
 	r = session_open(&session, options, problem);
-	if (r == 0)
-		r = image_switch(session.image,
-				 wish == WISH_ON ? IMAGE_TARGET_SEALED : IMAGE_TARGET_PLAIN,
-				 (uint64_t)time(NULL), problem);
-	if (r == 0)
-		r = session_close(&session, problem);
 	if (r < 0)
 		return r;
+	r = image_switch(session.image, wish == WISH_ON ? IMAGE_TARGET_SEALED : IMAGE_TARGET_PLAIN,
+			 (uint64_t)time(NULL), problem);
+	/* A switch that was refused has changed nothing: the image is as clean as before. */
+	closed = session_close(&session, &closing);
+	if (r < 0)
+		return r;
+	if (closed < 0) {
+		*problem = closing;
+		return closed;
+	}
 	report.image = session.image;
 	*ret_encryption = report_encryption_json(&report);
 	return *ret_encryption ? 0 : no_memory(options, problem);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* sealblk: finds the verb, runs it, and turns its result into an exit code. */
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -168,6 +169,8 @@ int main(int argc, char **argv)
 	bool runs;
 	int r;
 
+	/* A file too large for ulimit -f shall be an error, not the end. */
+	signal(SIGXFSZ, SIG_IGN);
 	r = log_reserve_standard_fds();
 	if (r < 0) {
 		problem_set(&problem, "file", "/dev/null", "cannot be opened: %s", strerror(-r));
