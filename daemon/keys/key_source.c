@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdbool.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -106,6 +105,26 @@ int key_source_read(const struct key_source *source, struct key_secret **ret_sec
 	memcpy(secret->bytes, raw, secret->nr_bytes);
 	*ret_secret = secret;
 	return 0;
+}
+
+bool key_secret_is_sound(const struct key_secret *secret)
+{
+	switch ((uint32_t)secret->kind) {
+	case KEY_SOURCE_FILE:
+		return secret->nr_bytes >= KEY_FILE_BYTES_MIN &&
+		       secret->nr_bytes <= KEY_FILE_BYTES_MAX;
+	case KEY_SOURCE_PASSPHRASE:
+		return secret->nr_bytes >= 1 && secret->nr_bytes <= PASSPHRASE_BYTES_MAX &&
+		       !memchr(secret->bytes, '\n', secret->nr_bytes);
+	default:
+		return false;
+	}
+}
+
+bool key_secret_is_weak(const struct key_secret *secret)
+{
+	/* Each byte equals its neighbour. */
+	return memcmp(secret->bytes, secret->bytes + 1, secret->nr_bytes - 1) == 0;
 }
 
 const char *key_source_kind_name(enum key_source_kind kind)

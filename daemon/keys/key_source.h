@@ -6,6 +6,7 @@
 #ifndef KEYS_KEY_SOURCE_H
 #define KEYS_KEY_SOURCE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -36,6 +37,15 @@ _Static_assert(KEY_FILE_BYTES_MAX >= PASSPHRASE_BYTES_MAX, "one buffer for both"
  * empty or over-long first line), or what open and read said.
  */
 int MUST_CHECK key_source_read(const struct key_source *source, struct key_secret **ret_secret);
+
+/*
+ * Is this what key_source_read() could have read? For secrets that came another
+ * way, in key memory too; no byte of @secret is believed.
+ */
+bool key_secret_is_sound(const struct key_secret *secret);
+
+/* All bytes alike: a forgotten file of zeros, /dev/zero. Not to be taken for a new key. */
+bool key_secret_is_weak(const struct key_secret *secret);
 
 /* "key file" or "passphrase file", for messages. */
 const char *key_source_kind_name(enum key_source_kind kind);

@@ -210,6 +210,57 @@ int keyring_unlock(const struct seal_keyring *ring, const struct key_secret *con
 	return 0;
 }
 
+int keyring_find_slot(const struct seal_keyring *ring, const struct key_secret *secret,
+		      unsigned int *ret_slot)
+{
+	CLEANUP(keys_freep) struct keyring_keys *keys = key_mem_new(sizeof(*keys));
+	int slot;
+
+	if (!keys)
+		return -ENOMEM;
+	memcpy(keys->uuid, ring->uuid, SEAL_UUID_BYTES);
+	slot = find_slot(ring, &secret, 1, keys);
+	if (slot < 0)
+		return slot;
+	*ret_slot = (unsigned int)slot;
+	return 0;
+}
+
+int keyring_add_slot(struct seal_keyring *ring, const struct keyring_keys *keys,
+		     const struct key_secret *secret, uint64_t now_s, unsigned int *ret_slot)
+{
+	const uint64_t key_id = le64_get(ring->next_key_id);
+	struct seal_key_slot wrapped = { .key_id = ring->next_key_id, .created_s = le64_of(now_s) };
+	unsigned int slot = 0;
+	int r;
+
+	while (slot < KEY_SLOTS_MAX && ring->slots[slot].kind != 0)
+		slot++;
+	if (slot == KEY_SLOTS_MAX)
+		return -ENOSPC;
+	r = key_wrap_seal_slot(&wrapped, keys, secret);
+	if (r < 0)
+		return r;
+	ring->slots[slot] = wrapped;
+	ring->next_key_id = le64_of(key_id + 1);
+	*ret_slot = slot;
+	return 0;
+}
+
+void keyring_drop_slot(struct seal_keyring *ring, unsigned int slot)
+{
+	ring->slots[slot] = (struct seal_key_slot){ 0 };
+}
+
+unsigned int keyring_count_slots(const struct seal_keyring *ring)
+{
+	unsigned int nr = 0;
+
+	for (unsigned int i = 0; i < KEY_SLOTS_MAX; i++)
+		nr += ring->slots[i].kind != 0;
+	return nr;
+}
+
 /* The row of plane key @key_id, or of none when it is 0; PLANE_KEYS_MAX: there is none. */
 static unsigned int find_row(const struct seal_keyring *ring, uint64_t key_id)
 {

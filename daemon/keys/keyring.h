@@ -59,6 +59,30 @@ int MUST_CHECK keyring_unlock(const struct seal_keyring *ring,
 			      unsigned int *ret_slot, struct keyring_keys **ret_keys);
 
 /*
+ * The slot that @secret opens, of a keyring that has been unlocked and not
+ * changed by anybody else since. A secret that opens none costs the same wherever
+ * it fails: it is tried on every slot of its kind. Returns 0, or -EKEYREJECTED,
+ * -EINVAL, -ENOMEM, -EIO as keyring_unlock().
+ */
+int MUST_CHECK keyring_find_slot(const struct seal_keyring *ring, const struct key_secret *secret,
+				 unsigned int *ret_slot);
+
+/*
+ * Wrap the image key under @secret in a free slot, with an id never used before.
+ * keyring_finish() comes after. Returns 0, -ENOSPC (no slot is free), -ENOMEM or
+ * -EIO; on failure nothing has changed.
+ */
+int MUST_CHECK keyring_add_slot(struct seal_keyring *ring, const struct keyring_keys *keys,
+				const struct key_secret *secret, uint64_t now_s,
+				unsigned int *ret_slot);
+
+/* Empty slot @slot: its wrapped image key is zeros. keyring_finish() comes after. */
+void keyring_drop_slot(struct seal_keyring *ring, unsigned int slot);
+
+/* Slots that are not empty; with none, nothing opens the image any more. */
+unsigned int keyring_count_slots(const struct seal_keyring *ring);
+
+/*
  * Draw a new plane key, with an id never used before, into a free row of both;
  * *ret_key_id: its id. keyring_finish() comes after. Returns 0, -ENOSPC (no
  * row is free), -ENOMEM or -EIO; on failure nothing has changed.

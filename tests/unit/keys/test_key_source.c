@@ -159,3 +159,52 @@ Test(key_source, names_its_kinds)
 	cr_expect_str_eq(key_source_kind_name(KEY_SOURCE_FILE), "key file");
 	cr_expect_str_eq(key_source_kind_name(KEY_SOURCE_PASSPHRASE), "passphrase file");
 }
+
+Test(key_source, knows_a_sound_secret_from_what_it_never_reads)
+{
+	static const struct {
+		unsigned int kind, nr_bytes;
+		bool sound;
+	} cases[] = {
+		{ KEY_SOURCE_FILE, KEY_FILE_BYTES_MIN - 1, false },
+		{ KEY_SOURCE_FILE, KEY_FILE_BYTES_MIN, true },
+		{ KEY_SOURCE_FILE, KEY_FILE_BYTES_MAX, true },
+		{ KEY_SOURCE_FILE, KEY_FILE_BYTES_MAX + 1, false },
+		{ KEY_SOURCE_FILE, UINT32_MAX, false },
+		{ KEY_SOURCE_PASSPHRASE, 0, false },
+		{ KEY_SOURCE_PASSPHRASE, 1, true },
+		{ KEY_SOURCE_PASSPHRASE, PASSPHRASE_BYTES_MAX, true },
+		{ KEY_SOURCE_PASSPHRASE, PASSPHRASE_BYTES_MAX + 1, false },
+		{ 77, 64, false },
+		{ UINT32_MAX, 64, false },
+	};
+	struct key_secret *secret = secret_of(KEY_SOURCE_FILE, "");
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		secret->kind = (enum key_source_kind)cases[i].kind;
+		secret->nr_bytes = cases[i].nr_bytes;
+		cr_expect_eq(key_secret_is_sound(secret), cases[i].sound, "case %zu", i);
+	}
+	secret->kind = KEY_SOURCE_PASSPHRASE;
+	secret->nr_bytes = 9;
+	memcpy(secret->bytes, "two\nlines", 9);
+	cr_expect(!key_secret_is_sound(secret));
+	key_mem_free(secret);
+}
+
+Test(key_source, knows_a_key_of_equal_bytes_to_be_weak)
+{
+	struct key_secret *secret = secret_of(KEY_SOURCE_FILE, "");
+
+	secret->nr_bytes = 64;
+	cr_expect(key_secret_is_weak(secret));
+	secret->bytes[63] = 1;
+	cr_expect(!key_secret_is_weak(secret));
+	secret->nr_bytes = 63;
+	cr_expect(key_secret_is_weak(secret));
+	secret->bytes[0] = 1;
+	cr_expect(!key_secret_is_weak(secret));
+	secret->nr_bytes = 1;
+	cr_expect(key_secret_is_weak(secret));
+	key_mem_free(secret);
+}

@@ -308,3 +308,89 @@ Test(keyring, says_when_no_row_is_free_and_changes_nothing)
 	cr_expect_eq(keyring_add_plane_key(&m.ring, m.keys, NOW_S, &key_id), 0);
 	unmake(&m);
 }
+
+/* ---- key slots ------------------------------------------------------------- */
+
+Test(keyring, a_slot_that_was_added_opens_to_the_same_keys)
+{
+	struct made m = make(KEY_SOURCE_FILE, key_text);
+	struct key_secret *second = secret_of(KEY_SOURCE_FILE, "a second key of 32 bytes or more");
+	struct keyring_keys *keys = NULL;
+	unsigned int slot = 77;
+
+	cr_expect_eq(keyring_find_slot(&m.ring, second, &slot), -EKEYREJECTED);
+	cr_assert_eq(keyring_add_slot(&m.ring, m.keys, second, NOW_S + 1, &slot), 0);
+	cr_expect_eq(slot, 1);
+	cr_expect_eq(le64_get(m.ring.slots[1].key_id), 4);
+	cr_expect_eq(le64_get(m.ring.slots[1].created_s), NOW_S + 1);
+	cr_expect_eq(keyring_count_slots(&m.ring), 2);
+	cr_assert_eq(keyring_finish(&m.ring, m.keys), 0);
+	slot = 77;
+	cr_assert_eq(unlock(&m.ring, second, &slot, &keys), 0);
+	cr_expect_eq(slot, 1);
+	cr_expect_arr_eq(keys, m.keys, sizeof(*keys));
+	key_mem_free(keys);
+	expect_opens_alike(&m);
+	cr_expect_eq(keyring_find_slot(&m.ring, second, &slot), 0);
+	cr_expect_eq(slot, 1);
+	key_mem_free(second);
+	unmake(&m);
+}
+
+Test(keyring, a_slot_that_was_dropped_opens_no_more_and_its_id_does_not_come_back)
+{
+	struct made m = make(KEY_SOURCE_FILE, key_text);
+	static const struct seal_key_slot empty;
+	struct key_secret *second = secret_of(KEY_SOURCE_FILE, "a second key of 32 bytes or more");
+	unsigned int slot = 77;
+
+	cr_assert_eq(keyring_add_slot(&m.ring, m.keys, second, NOW_S, &slot), 0);
+	keyring_drop_slot(&m.ring, 1);
+	cr_expect_arr_eq((const uint8_t *)&m.ring.slots[1], (const uint8_t *)&empty, sizeof(empty));
+	cr_assert_eq(keyring_finish(&m.ring, m.keys), 0);
+	expect_refused(&m.ring, second, -EKEYREJECTED);
+	cr_assert_eq(keyring_add_slot(&m.ring, m.keys, second, NOW_S, &slot), 0);
+	cr_expect_eq(slot, 1);
+	cr_expect_eq(le64_get(m.ring.slots[1].key_id), 5);
+	keyring_drop_slot(&m.ring, 0);
+	keyring_drop_slot(&m.ring, 1);
+	cr_expect_eq(keyring_count_slots(&m.ring), 0);
+	cr_assert_eq(keyring_finish(&m.ring, m.keys), 0);
+	expect_refused(&m.ring, m.secret, -EKEYREJECTED);
+	key_mem_free(second);
+	unmake(&m);
+}
+
+Test(keyring, says_when_no_slot_is_free_and_changes_nothing)
+{
+	struct made m = make(KEY_SOURCE_FILE, key_text);
+	struct seal_keyring before;
+	unsigned int slot = 77;
+
+	for (unsigned int i = 1; i < KEY_SLOTS_MAX; i++)
+		cr_assert_eq(keyring_add_slot(&m.ring, m.keys, m.secret, NOW_S, &slot), 0);
+	cr_expect_eq(slot, KEY_SLOTS_MAX - 1);
+	before = m.ring;
+	cr_expect_eq(keyring_add_slot(&m.ring, m.keys, m.secret, NOW_S, &slot), -ENOSPC);
+	cr_expect_arr_eq((const uint8_t *)&m.ring, (const uint8_t *)&before, sizeof(before));
+	unmake(&m);
+}
+
+Test(keyring, finds_a_secret_in_whichever_slot_it_is)
+{
+	struct made m = make(KEY_SOURCE_FILE, key_text);
+	struct key_secret *secret = secret_of(KEY_SOURCE_FILE, "key number 0, of 32 bytes or more");
+	unsigned int slot;
+
+	for (unsigned int i = 1; i < KEY_SLOTS_MAX; i++) {
+		secret->bytes[11] = (uint8_t)('0' + i);
+		cr_assert_eq(keyring_add_slot(&m.ring, m.keys, secret, NOW_S, &slot), 0);
+	}
+	for (unsigned int i = 1; i < KEY_SLOTS_MAX; i++) {
+		secret->bytes[11] = (uint8_t)('0' + i);
+		cr_expect_eq(keyring_find_slot(&m.ring, secret, &slot), 0);
+		cr_expect_eq(slot, i);
+	}
+	key_mem_free(secret);
+	unmake(&m);
+}
