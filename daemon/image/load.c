@@ -392,7 +392,10 @@ int image_unlock(struct image *image, const struct key_secret *const *secrets,
 			       &image->keys);
 
 	if (r == -EKEYREJECTED) {
-		problem_set(problem, "image", image->path, "none of the keys given opens it");
+		problem_set(problem, "image", image->path, "%s",
+			    keyring_count_slots(&image->keyring) > 0
+				    ? "none of the keys given opens it"
+				    : "has no key slot left: its data was destroyed");
 		return r;
 	}
 	if (r == -EBADMSG || r == -EINVAL)
