@@ -365,6 +365,24 @@ static int switch_plane(void *server, struct image *image, enum image_target tar
 	return server_switch(server, image, target, problem);
 }
 
+/* On the control thread, whose ring the image has. */
+static int change_keys(void *server, struct image *image, const struct key_change *change,
+		       struct key_change_result *ret_result, struct problem *problem)
+{
+	const int r = image_change_keys(image, change, ret_result, problem);
+
+	(void)server;
+	if (r == -EIO)
+		log_line(LOG_LEVEL_ERROR, "%s", problem->text);
+	if (r == 0 && ret_result->added)
+		log_line(LOG_LEVEL_INFO, "image %s: a key was added in slot %u", image->path,
+			 ret_result->new_slot);
+	if (r == 0 && ret_result->removed)
+		log_line(LOG_LEVEL_INFO, "image %s: the key in slot %u was removed", image->path,
+			 ret_result->old_slot);
+	return r;
+}
+
 int server_start(struct server *server, const struct options *options)
 {
 	struct problem problem;
@@ -391,7 +409,7 @@ int server_start(struct server *server, const struct options *options)
 			 r == -ENOSYS || r == -EPERM ? " (is io_uring switched off here?)" : "");
 		return EXIT_FAILED;
 	}
-	server->actions = (struct control_actions){ switch_plane, server };
+	server->actions = (struct control_actions){ switch_plane, change_keys, server };
 	r = control_start(server->images, server->nr_exports, &server->runtime, &server->actions,
 			  &server->control, &problem);
 	return r < 0 ? tell(r, &problem) : EXIT_OK;

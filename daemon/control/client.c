@@ -2,7 +2,7 @@
 /*
  * One conversation over the control socket:
  *
- * is_allowed -> receive_request -> answer_VERB -> out_flush
+ * is_allowed -> receive_request -> answer_VERB (-> receive_secret) -> flush
  *
  * Every wait is a poll() that control_stop() can end.
  */
@@ -26,8 +26,7 @@ enum { OUT_LINE_BYTES = 256 }; /* the longest line of a map */
 
 /* ---- talking to the client ---- */
 
-/* Until the client is ready for @events. 0, -ECANCELED: stopping; -ETIMEDOUT, or an errno. */
-static int wait_client(struct control_client *client, short events)
+int control_client_wait(struct control_client *client, short events)
 {
 	struct pollfd fds[2] = {
 		{ .fd = client->fd, .events = events },
@@ -45,7 +44,7 @@ static int wait_client(struct control_client *client, short events)
 	return r == 0 ? -ETIMEDOUT : 0;
 }
 
-static int out_flush(struct control_client *client)
+int control_client_flush(struct control_client *client)
 {
 	size_t sent = 0;
 
@@ -57,7 +56,7 @@ static int out_flush(struct control_client *client)
 		if (n >= 0)
 			sent += (size_t)n;
 		else if (errno == EAGAIN)
-			r = wait_client(client, POLLOUT);
+			r = control_client_wait(client, POLLOUT);
 		else if (errno != EINTR)
 			r = -errno;
 		if (r < 0)
@@ -79,7 +78,7 @@ static int out_bytes(struct control_client *client, const char *bytes, size_t nr
 		bytes += part;
 		nr_bytes -= part;
 		if (client->nr_out == sizeof(client->out))
-			r = out_flush(client);
+			r = control_client_flush(client);
 		if (r < 0)
 			return r;
 	}
@@ -105,7 +104,7 @@ static int write_json(const char *bytes, size_t nr_bytes, void *client)
 	return out_bytes(client, bytes, nr_bytes);
 }
 
-static int out_object(struct control_client *client, const json_t *object)
+int control_client_put(struct control_client *client, const json_t *object)
 {
 	if (json_dump_callback(object, write_json, client, JSON_COMPACT) < 0)
 		return -EIO;
@@ -119,7 +118,7 @@ static int answer_info(struct control_client *client, const struct report *repor
 
 	if (r < 0)
 		return r;
-	r = out_object(client, info);
+	r = control_client_put(client, info);
 	json_decref(info);
 	return r;
 }
@@ -159,7 +158,7 @@ static int answer_encryption(struct control_client *client, const struct report 
 	if (r < 0)
 		return r;
 	encryption = report_encryption_json(report);
-	r = encryption ? out_object(client, encryption) : -ENOMEM;
+	r = encryption ? control_client_put(client, encryption) : -ENOMEM;
 	json_decref(encryption);
 	return r;
 }
@@ -171,6 +170,10 @@ static const struct {
 	{ "info", answer_info },
 	{ "map", answer_map },
 	{ "encryption", answer_encryption },
+	{ "keys", control_answer_keys },
+	{ "key-add", control_answer_key_add },
+	{ "key-remove", control_answer_key_remove },
+	{ "key-rotate", control_answer_key_rotate },
 };
 
 static int answer(struct control_client *client, struct image *image)
@@ -207,7 +210,7 @@ static int receive_line(struct control_client *client, char line[CONTROL_REQUEST
 	size_t nr = 0;
 
 	while (nr < CONTROL_REQUEST_BYTES_MAX) {
-		int r = wait_client(client, POLLIN);
+		int r = control_client_wait(client, POLLIN);
 		const char *newline;
 		ssize_t n;
 
@@ -267,9 +270,14 @@ static int out_error(struct control_client *client, const struct image *image, i
 		problem_set(&client->problem, "image", image->path, "its daemon: %s",
 			    error_text(error));
 	object = json_pack("{s:s}", "error", client->problem.text);
+	if (object && error == -EKEYREJECTED &&
+	    json_object_set_new(object, "key_rejected", json_true()) < 0) {
+		json_decref(object);
+		object = NULL;
+	}
 	if (!object)
 		return out_line(client, "{\"error\":\"%s\"}\n", error_text(error));
-	r = out_object(client, object);
+	r = control_client_put(client, object);
 	json_decref(object);
 	return r;
 }
@@ -290,7 +298,7 @@ void control_client_serve(struct control_client *client, struct image *image)
 	if (r < 0 && r != -ECANCELED && r != -ETIMEDOUT && r != -EPIPE && r != -ECONNRESET)
 		r = out_error(client, image, r);
 	if (r == 0)
-		r = out_flush(client);
+		r = control_client_flush(client);
 	if (r < 0)
 		log_line(LOG_LEVEL_DEBUG, "control: image %s: client cut off: %s", image->path,
 			 strerror(-r));

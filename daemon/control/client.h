@@ -8,10 +8,12 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/compiler.h"
 #include "image/image.h"
 #include "ring/ring.h"
 
 struct control_actions;
+struct report;
 
 enum { CONTROL_OUT_BYTES = 16 << 10 }; /* gathered into one send */
 
@@ -33,5 +35,23 @@ struct control_client {
  * end in the debug log.
  */
 void control_client_serve(struct control_client *client, struct image *image);
+
+/*
+ * Inside a conversation: until the client is ready for @events, poll()'s.
+ * Returns 0, -ECANCELED: stopping; -ETIMEDOUT, or what poll() said.
+ */
+int MUST_CHECK control_client_wait(struct control_client *client, short events);
+
+/* One line of the answer, gathered; and all that is gathered, sent. 0 or a negative errno. */
+int MUST_CHECK control_client_put(struct control_client *client, const json_t *object);
+int MUST_CHECK control_client_flush(struct control_client *client);
+
+/* client_keys.c. They return 0 when the answer is gathered, or a negative errno. */
+int MUST_CHECK control_answer_keys(struct control_client *client, const struct report *report);
+int MUST_CHECK control_answer_key_add(struct control_client *client, const struct report *report);
+int MUST_CHECK control_answer_key_rotate(struct control_client *client,
+					 const struct report *report);
+int MUST_CHECK control_answer_key_remove(struct control_client *client,
+					 const struct report *report);
 
 #endif

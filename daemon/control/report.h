@@ -69,4 +69,7 @@ int MUST_CHECK report_info_json(const struct report *report, const char *base_pr
  */
 json_t *report_encryption_json(const struct report *report);
 
+/* The key slots, as `sealblk key list --json` prints them; likewise. */
+json_t *report_keys_json(const struct report *report);
+
 #endif

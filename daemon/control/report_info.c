@@ -202,6 +202,12 @@ static json_t *key_slots_json(const struct image *image)
 	return slots;
 }
 
+json_t *report_keys_json(const struct report *report)
+{
+	return json_pack("{s:o, s:i}", "key_slots", key_slots_json(report->image), "key_slots_max",
+			 KEY_SLOTS_MAX);
+}
+
 /* A NULL in it means no memory, and shows in the result. Returns 0 or -1. */
 static int fill(json_t *info, const struct report *report, const char *base_problem,
 		const struct counts *counts)

@@ -12,15 +12,30 @@
  *   {"verb":"encryption"}                    one line: the object "encryption" of
  *   {"verb":"encryption","enabled":BOOL}     info, here after it was switched
  *
+ *   {"verb":"keys"}   one line: the object of report_keys_json()
+ *   {"verb":"key-remove","slot":N,"destroy_data":BOOL}
+ *   {"verb":"key-add"}      one line: struct key_change_result as an object; before
+ *   {"verb":"key-rotate"}   it, {"send":2}: now the client sends two secrets, the
+ *                     one that opens the image and the new one
+ *
+ * A secret is a struct key_secret, all of it, as both programs have it. It goes
+ * through the socket and not as the path of a file for the daemon to read: so
+ * the client reads it as itself and from where it is (a pipe, a terminal, a
+ * folder that the daemon cannot see), and nobody's slow pipe holds the daemon up.
+ * It is no JSON, and comes only when the daemon has read the whole request,
+ * because on this way it goes from the client's key memory to the daemon's with
+ * nothing but the kernel's socket buffer, which is never swapped out, in between.
+ *
  * The line {"error":"..."} instead, or in the middle of a map: it failed, and the
- * text, which names the image, is for the user. An answer without its last line
- * was cut short.
+ * text, which names the image, is for the user; with "key_rejected":true when the
+ * key was wrong. An answer without its last line was cut short.
  */
 #ifndef CONTROL_SERVER_H
 #define CONTROL_SERVER_H
 
 #include "base/compiler.h"
 #include "image/image.h"
+#include "image/key_slots.h"
 #include "image/problem.h"
 #include "image/runtime.h"
 
@@ -36,6 +51,9 @@ struct control_actions {
 	/* As server_switch() in switch.h; -EOPNOTSUPP where it is NULL. */
 	int (*switch_plane)(void *arg, struct image *image, enum image_target target,
 			    struct problem *problem);
+	/* As image_change_keys(); -EOPNOTSUPP where it is NULL. */
+	int (*change_keys)(void *arg, struct image *image, const struct key_change *change,
+			   struct key_change_result *ret_result, struct problem *problem);
 	void *arg;
 };
 

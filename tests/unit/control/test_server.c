@@ -20,7 +20,7 @@ struct served {
 	struct sockaddr_un address;
 };
 
-static void set_up(struct served *served)
+static void set_up_with(struct served *served, const struct control_actions *actions)
 {
 	struct problem problem;
 
@@ -32,9 +32,14 @@ static void set_up(struct served *served)
 					 served->address.sun_path,
 					 sizeof(served->address.sun_path)),
 		     0);
-	cr_assert_eq(control_start(&served->fixture.image, 1, &served->runtime, &no_actions,
+	cr_assert_eq(control_start(&served->fixture.image, 1, &served->runtime, actions,
 				   &served->control, &problem),
 		     0, "%s", problem.text);
+}
+
+static void set_up(struct served *served)
+{
+	set_up_with(served, &no_actions);
 }
 
 /* fixture_done() finds it when something is left behind. */
@@ -254,4 +259,180 @@ Test(control_server, a_folder_too_deep_for_a_socket_is_a_clear_problem)
 	cr_expect_not_null(strstr(problem.text, "too long for a unix socket"));
 	cr_expect_null(control);
 	fixture_done(&fixture);
+}
+
+/* ---- keys ---- */
+
+/* What the action was asked for. */
+struct asked {
+	unsigned int nr;
+	struct key_change change;
+	struct key_secret *secret, *new_secret; /* copies */
+	int result;
+};
+
+static int note_change(void *arg, struct image *image, const struct key_change *change,
+		       struct key_change_result *ret_result, struct problem *problem)
+{
+	struct asked *asked = arg;
+
+	asked->nr++;
+	asked->change = *change;
+	if (change->secret) {
+		memcpy(asked->secret, change->secret, sizeof(*asked->secret));
+		memcpy(asked->new_secret, change->new_secret, sizeof(*asked->new_secret));
+	}
+	if (asked->result < 0)
+		problem_set(problem, "image", image->path, "no");
+	*ret_result = (struct key_change_result){
+		.added = true, .new_slot = 3, .old_slot = change->slot, .nr_slots_left = 2
+	};
+	return asked->result;
+}
+
+static struct key_secret *secret_of(enum key_source_kind kind, const char *text)
+{
+	struct key_secret *secret = key_mem_new(sizeof(*secret));
+
+	cr_assert_not_null(secret);
+	secret->kind = kind;
+	secret->nr_bytes = (uint32_t)strlen(text);
+	memcpy(secret->bytes, text, secret->nr_bytes);
+	return secret;
+}
+
+struct keys_served {
+	struct served served;
+	struct asked asked;
+	struct control_actions actions;
+	struct key_secret *secret, *new_secret;
+};
+
+static void set_up_keys(struct keys_served *keys)
+{
+	keys->asked = (struct asked){ .secret = secret_of(KEY_SOURCE_FILE, ""),
+				      .new_secret = secret_of(KEY_SOURCE_FILE, "") };
+	keys->actions = (struct control_actions){ .change_keys = note_change, .arg = &keys->asked };
+	keys->secret = secret_of(KEY_SOURCE_FILE, "a key of thirty-two bytes or more");
+	keys->new_secret = secret_of(KEY_SOURCE_PASSPHRASE, "correct horse");
+	set_up_with(&keys->served, &keys->actions);
+}
+
+static void keys_done(struct keys_served *keys)
+{
+	done(&keys->served);
+	key_mem_free(keys->secret);
+	key_mem_free(keys->new_secret);
+	key_mem_free(keys->asked.secret);
+	key_mem_free(keys->asked.new_secret);
+}
+
+/* The request, both secrets once they are wanted, and what is answered then. */
+static const char *ask_with_secrets(const struct keys_served *keys, const char *request)
+{
+	static const char go_on[] = "{\"send\":2}\n";
+	const ssize_t nr_bytes = sizeof(struct key_secret);
+	char line[sizeof(go_on)] = { 0 };
+	int fd = call(&keys->served);
+
+	cr_assert_eq(send(fd, request, strlen(request), MSG_NOSIGNAL), (ssize_t)strlen(request));
+	cr_assert_eq(recv(fd, line, sizeof(go_on) - 1, MSG_WAITALL), (ssize_t)sizeof(go_on) - 1);
+	cr_expect_str_eq(line, go_on);
+	cr_assert_eq(send(fd, keys->secret, (size_t)nr_bytes, MSG_NOSIGNAL), nr_bytes);
+	cr_assert_eq(send(fd, keys->new_secret, (size_t)nr_bytes, MSG_NOSIGNAL), nr_bytes);
+	return hear(fd);
+}
+
+Test(control_server, lists_the_key_slots)
+{
+	struct served served;
+
+	set_up(&served);
+	cr_expect_str_eq(ask(&served, "{\"verb\":\"keys\"}\n"),
+			 "{\"key_slots\":[{\"slot\":0,\"key_id\":1,\"kind\":\"key-file\","
+			 "\"created_time\":\"2023-11-14T22:13:20Z\"}],\"key_slots_max\":8}\n");
+	done(&served);
+}
+
+Test(control_server, hands_on_two_secrets_and_answers_what_became_of_them)
+{
+	struct keys_served keys;
+
+	set_up_keys(&keys);
+	cr_expect_str_eq(ask_with_secrets(&keys, "{\"verb\":\"key-rotate\"}\n"),
+			 "{\"added\":true,\"new_slot\":3,\"removed\":false,\"old_slot\":0,"
+			 "\"nr_slots_left\":2}\n");
+	cr_expect_eq(keys.asked.change.kind, KEY_CHANGE_ROTATE);
+	cr_expect_arr_eq((const uint8_t *)keys.asked.secret, (const uint8_t *)keys.secret,
+			 sizeof(struct key_secret));
+	cr_expect_arr_eq((const uint8_t *)keys.asked.new_secret, (const uint8_t *)keys.new_secret,
+			 sizeof(struct key_secret));
+	ask_with_secrets(&keys, "{\"verb\":\"key-add\"}\n");
+	cr_expect_eq(keys.asked.change.kind, KEY_CHANGE_ADD);
+	cr_expect_eq(keys.asked.nr, 2);
+	keys_done(&keys);
+}
+
+Test(control_server, says_that_it_was_the_key_that_was_wrong)
+{
+	struct keys_served keys;
+
+	set_up_keys(&keys);
+	keys.asked.result = -EKEYREJECTED;
+	cr_expect_str_eq(ask_with_secrets(&keys, "{\"verb\":\"key-add\"}\n"),
+			 "{\"error\":\"image image: no\",\"key_rejected\":true}\n");
+	keys.asked.result = -EROFS;
+	cr_expect_str_eq(ask_with_secrets(&keys, "{\"verb\":\"key-add\"}\n"),
+			 "{\"error\":\"image image: no\"}\n");
+	keys_done(&keys);
+}
+
+Test(control_server, hands_no_unsound_secret_on)
+{
+	struct keys_served keys;
+
+	set_up_keys(&keys);
+	keys.new_secret->nr_bytes = KEY_FILE_BYTES_MAX + 1;
+	cr_expect_not_null(strstr(ask_with_secrets(&keys, "{\"verb\":\"key-add\"}\n"), "error"));
+	keys.new_secret->nr_bytes = 5;
+	keys.secret->kind = (enum key_source_kind)77;
+	cr_expect_not_null(strstr(ask_with_secrets(&keys, "{\"verb\":\"key-add\"}\n"), "error"));
+	cr_expect_eq(keys.asked.nr, 0);
+	keys_done(&keys);
+}
+
+Test(control_server, removes_the_slot_that_is_named_and_no_other)
+{
+	static const char *const bad[] = {
+		"{\"verb\":\"key-remove\"}\n",
+		"{\"verb\":\"key-remove\",\"slot\":8}\n",
+		"{\"verb\":\"key-remove\",\"slot\":-1}\n",
+		"{\"verb\":\"key-remove\",\"slot\":4294967296}\n",
+		"{\"verb\":\"key-remove\",\"slot\":\"1\"}\n",
+		"{\"verb\":\"key-remove\",\"slot\":1,\"destroy_data\":1}\n",
+	};
+	struct keys_served keys;
+
+	set_up_keys(&keys);
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+		cr_expect_not_null(strstr(ask(&keys.served, bad[i]), "error"), "%s", bad[i]);
+	cr_expect_eq(keys.asked.nr, 0);
+	ask(&keys.served, "{\"verb\":\"key-remove\",\"slot\":5,\"destroy_data\":false}\n");
+	cr_expect_eq(keys.asked.nr, 1);
+	cr_expect_eq(keys.asked.change.slot, 5);
+	cr_expect(!keys.asked.change.destroy_data);
+	ask(&keys.served, "{\"verb\":\"key-remove\",\"slot\":7,\"destroy_data\":true}\n");
+	cr_expect_eq(keys.asked.change.kind, KEY_CHANGE_REMOVE);
+	cr_expect(keys.asked.change.destroy_data);
+	keys_done(&keys);
+}
+
+Test(control_server, changes_no_keys_where_nobody_can)
+{
+	struct served served;
+
+	set_up(&served);
+	cr_expect_not_null(strstr(ask(&served, "{\"verb\":\"key-add\"}\n"), "error"));
+	cr_expect_not_null(strstr(ask(&served, "{\"verb\":\"key-remove\",\"slot\":0}\n"), "error"));
+	done(&served);
 }

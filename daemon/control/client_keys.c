@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: MIT */
+/* The verbs about keys: see server.h. Secrets lie in key memory from the socket on. */
+#include <errno.h>
+#include <jansson.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#include "control/client.h"
+#include "control/report.h"
+#include "control/server.h"
+#include "keys/key_mem.h"
+
+int control_answer_keys(struct control_client *client, const struct report *report)
+{
+	json_t *keys = report_keys_json(report);
+	int r = keys ? control_client_put(client, keys) : -ENOMEM;
+
+	json_decref(keys);
+	return r;
+}
+
+static void secret_freep(struct key_secret **secret)
+{
+	*secret = key_mem_free(*secret);
+}
+
+/* Straight into key memory: see server.h. Not judged yet. */
+static int receive_secret(struct control_client *client, struct key_secret *ret_secret)
+{
+	size_t nr = 0;
+
+	while (nr < sizeof(*ret_secret)) {
+		int r = control_client_wait(client, POLLIN);
+		ssize_t n;
+
+		if (r < 0)
+			return r;
+		n = recv(client->fd, (uint8_t *)ret_secret + nr, sizeof(*ret_secret) - nr,
+			 MSG_DONTWAIT);
+		if (n < 0 && (errno == EAGAIN || errno == EINTR))
+			continue;
+		if (n <= 0)
+			return n < 0 ? -errno : -EPIPE;
+		nr += (size_t)n;
+	}
+	return 0;
+}
+
+static int change_keys(struct control_client *client, struct image *image,
+		       const struct key_change *change)
+{
+	struct key_change_result result;
+	json_t *object;
+	int r = client->actions->change_keys(client->actions->arg, image, change, &result,
+					     &client->problem);
+
+	if (r < 0)
+		return r;
+	object = json_pack("{s:b, s:i, s:b, s:i, s:i}", "added", result.added, "new_slot",
+			   (int)result.new_slot, "removed", result.removed, "old_slot",
+			   (int)result.old_slot, "nr_slots_left", (int)result.nr_slots_left);
+	r = object ? control_client_put(client, object) : -ENOMEM;
+	json_decref(object);
+	return r;
+}
+
+/* Adding and rotating. */
+static int change_with_secrets(struct control_client *client, struct image *image,
+			       enum key_change_kind kind)
+{
+	CLEANUP(secret_freep) struct key_secret *secret = key_mem_new(sizeof(*secret));
+	CLEANUP(secret_freep) struct key_secret *new_secret = key_mem_new(sizeof(*new_secret));
+	const struct key_change change = {
+		.kind = kind,
+		.secret = secret,
+		.new_secret = new_secret,
+		.now_s = (uint64_t)time(NULL),
+	};
+	json_t *go_on;
+	int r;
+
+	if (!client->actions->change_keys)
+		return -EOPNOTSUPP;
+	if (!secret || !new_secret)
+		return -ENOMEM;
+	go_on = json_pack("{s:i}", "send", 2);
+	r = go_on ? control_client_put(client, go_on) : -ENOMEM;
+	json_decref(go_on);
+	if (r == 0)
+		r = control_client_flush(client);
+	if (r == 0)
+		r = receive_secret(client, secret);
+	if (r == 0)
+		r = receive_secret(client, new_secret);
+	/* Not before all has come: what a client still sends would cut the answer off. */
+	if (r == 0 && !(key_secret_is_sound(secret) && key_secret_is_sound(new_secret)))
+		r = -EBADRQC;
+	return r == 0 ? change_keys(client, image, &change) : r;
+}
+
+int control_answer_key_add(struct control_client *client, const struct report *report)
+{
+	return change_with_secrets(client, report->image, KEY_CHANGE_ADD);
+}
+
+int control_answer_key_rotate(struct control_client *client, const struct report *report)
+{
+	return change_with_secrets(client, report->image, KEY_CHANGE_ROTATE);
+}
+
+int control_answer_key_remove(struct control_client *client, const struct report *report)
+{
+	const json_t *slot = json_object_get(client->request, "slot");
+	const json_t *destroy_data = json_object_get(client->request, "destroy_data");
+	const json_int_t number = json_integer_value(slot);
+	const struct key_change change = {
+		.kind = KEY_CHANGE_REMOVE,
+		.slot = (unsigned int)number,
+		.destroy_data = json_is_true(destroy_data),
+	};
+
+	if (!json_is_integer(slot) || number < 0 || number >= KEY_SLOTS_MAX ||
+	    (destroy_data && !json_is_boolean(destroy_data)))
+		return -EBADRQC;
+	if (!client->actions->change_keys)
+		return -EOPNOTSUPP;
+	return change_keys(client, report->image, &change);
+}
