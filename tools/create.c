@@ -101,7 +101,7 @@ static int prepare(struct creation *creation, struct problem *problem)
 	if (r == 0)
 		r = settle_size(creation, problem);
 	if (r == 0)
-		r = tool_read_key(&options->key_source, &creation->secret, problem);
+		r = tool_read_new_key(&options->key_source, &creation->secret, problem);
 	if (r == 0 && options->has_base)
 		r = base_identity_take(&creation->base, options->base_path, options->image,
 				       options->base_sha256, &creation->base_identity, problem);

@@ -151,6 +151,8 @@ static void print_key_slots(const json_t *info)
 	size_t i;
 	const json_t *slot;
 
+	if (json_array_size(json_object_get(info, "key_slots")) == 0)
+		print_row("key slots", "none: nothing opens this image ever again");
 	json_array_foreach(json_object_get(info, "key_slots"), i, slot)
 	{
 		print_label(i == 0 ? "key slots" : "");

@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "keys/key_mem.h"
+
 int tool_check_key(const struct tool_options *options, struct problem *problem)
 {
 	if (options->nr_key_sources == 1)
@@ -14,6 +16,35 @@ int tool_check_key(const struct tool_options *options, struct problem *problem)
 				   ? "wants a key: --key-file or --passphrase-file"
 				   : "wants one key only");
 	return -EINVAL;
+}
+
+int tool_check_new_key(const struct tool_options *options, struct problem *problem)
+{
+	if (options->nr_new_key_sources == 1)
+		return 0;
+	tool_usage_problem(problem, options->verb, "%s",
+			   options->nr_new_key_sources == 0
+				   ? "wants a new key: --new-key-file or --new-passphrase-file"
+				   : "wants one new key only");
+	return -EINVAL;
+}
+
+int tool_read_new_key(const struct key_source *source, struct key_secret **ret_secret,
+		      struct problem *problem)
+{
+	struct key_secret *secret;
+	int r = tool_read_key(source, &secret, problem);
+
+	if (r < 0)
+		return r;
+	if (key_secret_is_weak(secret)) {
+		problem_set(problem, key_source_kind_name(source->kind), source->name,
+			    "is no key: all its bytes are the same");
+		key_mem_free(secret);
+		return -EINVAL;
+	}
+	*ret_secret = secret;
+	return 0;
 }
 
 int tool_read_key(const struct key_source *source, struct key_secret **ret_secret,

@@ -11,6 +11,13 @@
 /* Is exactly one KEYSOURCE given? Returns 0, or -EINVAL with *problem. */
 int MUST_CHECK tool_check_key(const struct tool_options *options, struct problem *problem);
 
+/* The same of --new-key-file and --new-passphrase-file. */
+int MUST_CHECK tool_check_new_key(const struct tool_options *options, struct problem *problem);
+
+/* As tool_read_key(), of a key that is to open an image from now on: -EINVAL: a weak one. */
+int MUST_CHECK tool_read_new_key(const struct key_source *source, struct key_secret **ret_secret,
+				 struct problem *problem);
+
 /* Blocks. *ret_secret: key_mem_free() it. Returns 0, or as key_source_read() with *problem. */
 int MUST_CHECK tool_read_key(const struct key_source *source, struct key_secret **ret_secret,
 			     struct problem *problem);

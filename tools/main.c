@@ -98,6 +98,56 @@ const struct verb tool_verbs[] = {
 		.run = verb_check,
 	},
 	{
+		.name = "key list",
+		.operands = "[--json] IMAGE",
+		.summary = "the key slots: who can open it",
+		.help = "List the key slots of IMAGE that are in use: each holds the image key, wrapped by\n"
+			"one key of its owner. Needs no key, and shows none. Where a daemon serves IMAGE,\n"
+			"the daemon is asked.\n",
+		.run = verb_key_list,
+	},
+	{
+		.name = "key add",
+		.operands = "KEYSOURCE --new-key-file FILE|--new-passphrase-file FILE IMAGE",
+		.summary = "let one more key open it",
+		.help = "Let a new key open IMAGE as well, from a free key slot (there are 8). KEYSOURCE,\n"
+			"--key-file or --passphrase-file, is a key that opens it already. Where a daemon\n"
+			"serves IMAGE, the daemon does it, under load. To add a key that is there already\n"
+			"changes nothing.\n",
+		.has_keys = true,
+		.check = verb_key_add_check,
+		.run = verb_key_add,
+	},
+	{
+		.name = "key remove",
+		.operands = "[KEYSOURCE] --slot N [--destroy-data] IMAGE",
+		.summary = "empty a key slot",
+		.help = "Empty a key slot of IMAGE: its key opens IMAGE no more. A daemon that serves IMAGE\n"
+			"does it, needs no key from here, and goes on serving; otherwise KEYSOURCE is\n"
+			"--key-file or --passphrase-file, a key that opens it. A slot that is empty stays\n"
+			"so. Copies of IMAGE made before still open with the key.\n"
+			"\n"
+			"The last slot is removed with --destroy-data only, and not while IMAGE is being\n"
+			"served: that is crypto-erase, after which no key opens IMAGE ever again.\n",
+		.has_keys = true,
+		.check = verb_key_remove_check,
+		.run = verb_key_remove,
+	},
+	{
+		.name = "key rotate",
+		.operands = "KEYSOURCE --new-key-file FILE|--new-passphrase-file FILE IMAGE",
+		.summary = "let a new key open it instead of another",
+		.help = "Let a new key open IMAGE instead of KEYSOURCE (--key-file or --passphrase-file).\n"
+			"The key that data is encrypted with stays, wrapped anew: no data is touched. The\n"
+			"new slot is durable before the old one is emptied, so one key slot must be free;\n"
+			"cut short, it goes on from there when asked again. Where a daemon serves IMAGE,\n"
+			"the daemon does it, under load. Copies of IMAGE made before still open with the\n"
+			"old key.\n",
+		.has_keys = true,
+		.check = verb_key_add_check,
+		.run = verb_key_rotate,
+	},
+	{
 		.name = "key export",
 		.operands = "KEYSOURCE [--plane N] [--tib T] [--output FILE] IMAGE",
 		.summary = "the key of one TiB of a plane, as dm-crypt takes it",

@@ -95,6 +95,26 @@ static const char *set_passphrase_file(struct tool_options *options, const char 
 	return set_key_source(options, KEY_SOURCE_PASSPHRASE, value);
 }
 
+static const char *set_new_key_source(struct tool_options *options, enum key_source_kind kind,
+				      const char *path)
+{
+	if (!*path)
+		return "names no file";
+	options->nr_new_key_sources++;
+	options->new_key_source = (struct key_source){ .kind = kind, .name = path };
+	return NULL;
+}
+
+static const char *set_new_key_file(struct tool_options *options, const char *value)
+{
+	return set_new_key_source(options, KEY_SOURCE_FILE, value);
+}
+
+static const char *set_new_passphrase_file(struct tool_options *options, const char *value)
+{
+	return set_new_key_source(options, KEY_SOURCE_PASSPHRASE, value);
+}
+
 static const char *set_encryption(struct tool_options *options, const char *value)
 {
 	options->encryption = strcmp(value, "on") == 0;
@@ -141,6 +161,25 @@ static const char *set_tib(struct tool_options *options, const char *value)
 		       : "a disk has TiB 0 to 63 at most";
 }
 
+static const char *set_slot(struct tool_options *options, const char *value)
+{
+	uint64_t number;
+
+	if (!parse_number(value, 0, KEY_SLOTS_MAX - 1, &number))
+		return "key slots have the numbers 0 to 7";
+	options->slot = (unsigned int)number;
+	options->has_slot = true;
+	return NULL;
+}
+_Static_assert(KEY_SLOTS_MAX == 8, "says the message");
+
+static const char *set_destroy_data(struct tool_options *options, const char *value)
+{
+	(void)value;
+	options->destroy_data = true;
+	return NULL;
+}
+
 static const char *set_output(struct tool_options *options, const char *value)
 {
 	options->output = value;
@@ -181,6 +220,10 @@ static const char *set_version(struct tool_options *options, const char *value)
 	return NULL;
 }
 
+/* Those that take a KEYSOURCE. */
+#define KEY_VERBS \
+	",create,check,key export,key add,key remove,key rotate,encryption on,encryption off,"
+
 static const struct row rows[] = {
 	{ "base", "FILE[:FORMAT]", ",create,",
 	  "read unwritten sectors from FILE, which never changes", set_base },
@@ -188,10 +231,16 @@ static const struct row rows[] = {
 	  set_base_sha256 },
 	{ "size", "N", ",create,", "of the disk, in bytes or with K, M, G, T; default: the base's",
 	  set_size },
-	{ "key-file", "FILE", ",create,check,key export,encryption on,encryption off,",
-	  "the key: all bytes of FILE, 32 to 4096", set_key_file },
-	{ "passphrase-file", "FILE", ",create,check,key export,encryption on,encryption off,",
-	  "the key: the first line of FILE", set_passphrase_file },
+	{ "key-file", "FILE", KEY_VERBS, "the key: all bytes of FILE, 32 to 4096", set_key_file },
+	{ "passphrase-file", "FILE", KEY_VERBS, "the key: the first line of FILE",
+	  set_passphrase_file },
+	{ "new-key-file", "FILE", ",key add,key rotate,",
+	  "the new key: all bytes of FILE, 32 to 4096", set_new_key_file },
+	{ "new-passphrase-file", "FILE", ",key add,key rotate,",
+	  "the new key: the first line of FILE", set_new_passphrase_file },
+	{ "slot", "N", ",key remove,", "the key slot, as key list numbers them", set_slot },
+	{ "destroy-data", NULL, ",key remove,",
+	  "remove the last key slot: nothing opens IMAGE ever again", set_destroy_data },
 	{ "encryption", "on|off", ",create,", "are written sectors encrypted? default: on",
 	  set_encryption },
 	{ "plane", "N", ",key export,",
@@ -202,7 +251,8 @@ static const struct row rows[] = {
 	{ "svg", "FILE", ",map,", "draw the disk into FILE, in place of what was there", set_svg },
 	{ "repair", NULL, ",check,", "mend what can be mended without a guess; wants a KEYSOURCE",
 	  set_repair },
-	{ "json", NULL, ",info,map,check,vhd info,encryption on,encryption off,encryption status,",
+	{ "json", NULL,
+	  ",info,map,check,vhd info,key list,encryption on,encryption off,encryption status,",
 	  "print JSON", set_json },
 	{ "help", NULL, NULL, "print this and exit", set_help },
 	{ "version", NULL, NULL, "print the version and exit", set_version },

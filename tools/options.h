@@ -38,11 +38,16 @@ struct tool_options {
 	uint64_t size_bytes; /* 0: not given */
 	unsigned int plane;  /* its map value; 0: the current one */
 	uint64_t tib;
-	const char *output;	      /* a path, argv's; NULL: stdout */
-	const char *svg;	      /* the same; NULL: no picture */
-	unsigned int nr_key_sources;  /* counted beyond the one there is room for */
-	struct key_source key_source; /* the last; its name is argv's */
-	const char *image;	      /* the operand; argv's */
+	const char *output;		 /* a path, argv's; NULL: stdout */
+	const char *svg;		 /* the same; NULL: no picture */
+	unsigned int nr_key_sources;	 /* counted beyond the one there is room for */
+	struct key_source key_source;	 /* the last; its name is argv's */
+	unsigned int nr_new_key_sources; /* likewise */
+	struct key_source new_key_source;
+	bool has_slot;
+	unsigned int slot; /* below KEY_SLOTS_MAX */
+	bool destroy_data;
+	const char *image; /* the operand; argv's */
 };
 
 /* A row of the table in main.c; a new verb is a new row. */

@@ -214,15 +214,24 @@ int reach_ask(struct reach *reach, const char *verb, struct problem *problem)
 	return reach_request(reach, line, problem);
 }
 
-int reach_request(struct reach *reach, const char *line, struct problem *problem)
+static int send_whole(struct reach *reach, const void *bytes, size_t nr_bytes,
+		      struct problem *problem)
 {
-	const ssize_t n = (ssize_t)strlen(line);
-
-	if (send(fileno(reach->daemon), line, (size_t)n, MSG_NOSIGNAL) == n)
+	if (send(fileno(reach->daemon), bytes, nr_bytes, MSG_NOSIGNAL) == (ssize_t)nr_bytes)
 		return 0;
 	problem_set(problem, "image", reach->path, "its daemon cannot be asked: %s",
 		    strerror(errno));
 	return -EIO;
+}
+
+int reach_request(struct reach *reach, const char *line, struct problem *problem)
+{
+	return send_whole(reach, line, strlen(line), problem);
+}
+
+int reach_send_secret(struct reach *reach, const struct key_secret *secret, struct problem *problem)
+{
+	return send_whole(reach, secret, sizeof(*secret), problem);
 }
 
 static int bad_answer(const struct reach *reach, const char *why, struct problem *problem)
@@ -253,7 +262,7 @@ int reach_answer(struct reach *reach, json_t **ret_object, struct problem *probl
 		r = bad_answer(reach, "what it says is not JSON", problem);
 	else if (error) {
 		snprintf(problem->text, sizeof(problem->text), "%s", error);
-		r = -EIO;
+		r = json_is_true(json_object_get(object, "key_rejected")) ? -EKEYREJECTED : -EIO;
 	}
 	if (r < 0) {
 		json_decref(object);

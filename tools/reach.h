@@ -48,10 +48,14 @@ int MUST_CHECK reach_ask(struct reach *reach, const char *verb, struct problem *
 /* The same with a whole request: one line of JSON, as control/server.h tells it. */
 int MUST_CHECK reach_request(struct reach *reach, const char *line, struct problem *problem);
 
+/* All of @secret, once the daemon has asked for it. 0, or -EIO with *problem. */
+int MUST_CHECK reach_send_secret(struct reach *reach, const struct key_secret *secret,
+				 struct problem *problem);
+
 /*
  * The next line of the answer, which is an object: json_decref() it.
  * Returns 0, or -EIO with *problem: the answer ended early, makes no sense, or
- * says that the daemon could not answer.
+ * says that the daemon could not answer. -EKEYREJECTED: the key was wrong.
  */
 int MUST_CHECK reach_answer(struct reach *reach, json_t **ret_object, struct problem *problem);
 

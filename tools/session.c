@@ -72,6 +72,16 @@ int session_open(struct session *session, const struct tool_options *options,
 	return r == 0 ? start(session, problem) : r;
 }
 
+int session_open_keyring(struct session *session, const char *path, const struct key_secret *secret,
+			 struct problem *problem)
+{
+	int r;
+
+	*session = (struct session){ .uuid_lock = -1 };
+	r = load(session, path, problem);
+	return r == 0 ? image_unlock(session->image, &secret, 1, problem) : r;
+}
+
 int session_close(struct session *session, struct problem *problem)
 {
 	return image_stop(session->image, problem);

@@ -30,6 +30,13 @@ struct session {
 int MUST_CHECK session_open(struct session *session, const struct tool_options *options,
 			    struct problem *problem);
 
+/*
+ * Load and unlock only, to change the keyring: no session begins, and what a
+ * crash left is left for the next one. @secret stays the caller's.
+ */
+int MUST_CHECK session_open_keyring(struct session *session, const char *path,
+				    const struct key_secret *secret, struct problem *problem);
+
 /* End it cleanly. Returns 0, or -EIO with *problem: the image stays unclean. */
 int MUST_CHECK session_close(struct session *session, struct problem *problem);
 

@@ -15,6 +15,12 @@ int MUST_CHECK verb_encryption_off(const struct tool_options *options, struct pr
 int MUST_CHECK verb_encryption_status(const struct tool_options *options, struct problem *problem);
 int MUST_CHECK verb_info(const struct tool_options *options, struct problem *problem);
 int MUST_CHECK verb_key_export(const struct tool_options *options, struct problem *problem);
+int MUST_CHECK verb_key_list(const struct tool_options *options, struct problem *problem);
+int MUST_CHECK verb_key_add_check(const struct tool_options *options, struct problem *problem);
+int MUST_CHECK verb_key_add(const struct tool_options *options, struct problem *problem);
+int MUST_CHECK verb_key_remove_check(const struct tool_options *options, struct problem *problem);
+int MUST_CHECK verb_key_remove(const struct tool_options *options, struct problem *problem);
+int MUST_CHECK verb_key_rotate(const struct tool_options *options, struct problem *problem);
 int MUST_CHECK verb_map_check(const struct tool_options *options, struct problem *problem);
 int MUST_CHECK verb_map(const struct tool_options *options, struct problem *problem);
 int MUST_CHECK verb_vhd_info(const struct tool_options *options, struct problem *problem);

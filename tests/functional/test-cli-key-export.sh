@@ -56,7 +56,7 @@ refuse 2 'TiB 0 to 63' --key-file key --tib 64 image.seal
 refuse 2 'takes no --json' --key-file key --json image.seal
 expect_equal "$hex" "$(xxd -p -c 64 raw)" "the file that was there"
 expect_exit 2 "$sealblk" key
-expect_output 'unknown verb key: did you mean key export'
+expect_output 'unknown verb key: did you mean key list'
 expect_exit 2 "$sealblk" key forget --key-file key image.seal
 expect_output 'unknown verb key forget: '
 expect_exit 0 "$sealblk" key export --help

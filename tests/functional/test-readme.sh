@@ -34,6 +34,10 @@ grep -Eq '^ +1048576 +65536 +3' asked || fail "the written range is not sealed i
 expect_equal 128 "$(sealblk info --json vm.seal | jq .sectors.sealed)" "sealed sectors"
 grep -q '<svg' disk.svg || fail "disk.svg is no picture"
 run_block switch
+run_block keys
 stop_daemon
+expect_exit 4 sealblk key export --key-file vm.key vm.seal
+expect_exit 0 sealblk key export --passphrase-file phrase vm.seal
+mv new.key vm.key # the next block's
 run_block switch
 run_block check
