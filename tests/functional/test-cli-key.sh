@@ -46,6 +46,10 @@ refuse() {
 	expect_equal "$before" "$(slots image.seal)" "key slots after a refusal"
 }
 
+search() {
+	"$SRC_DIR/tests/tools/find_in_memory.py" "$@"
+}
+
 # ---- nobody serves it -----------------------------------------------------------
 "$sealblk" create --size 4M --key-file a image.seal
 expect_equal '0:1:key-file' "$(slots image.seal)" "a new image"
@@ -136,6 +140,15 @@ refuse 1 'daemon, which has the keys, must be stopped' remove --slot 3 --destroy
 nbd_io "$socket" 'read -P 7 0 1M' 'write -P 8 1M 1M' flush
 grep -q 'image image\.seal: a key was added in slot 3$' "$daemon_log" || fail "not in the log"
 grep -q 'image image\.seal: the key in slot 1 was removed$' "$daemon_log" || fail "not in the log"
+# The secrets went through the daemon and its helper, and are in neither any more.
+read -ra children <<<"$(cat /proc/"$daemon_pid"/task/*/children)"
+if search "$daemon_pid" "$daemon_log" >/dev/null; then
+	for pid in "$daemon_pid" "${children[@]}"; do
+		search "$pid" b c d phrase && fail "a secret is left in the memory of $pid"
+	done
+else
+	echo "not looked for secrets in the daemon's memory: only root may"
+fi
 # As after a crash: what the daemon has not closed.
 kill_daemon
 opens image.seal --key-file c && fail "a key that was rotated live still opens it"
