@@ -25,7 +25,7 @@ Q = $(if $(filter 1,$(V)),,@)
 # ---- flags ------------------------------------------------------------------
 
 # pkg-config is asked once, when first needed: help, setup and clean work without it.
-PKGS := liburing libcrypto jansson libsystemd
+PKGS := liburing libcrypto jansson libsystemd libkeyutils
 pkg = $(shell pkg-config $(1))$(if $(filter-out 0,$(.SHELLSTATUS)),$(error libraries are missing: run `make setup`))
 PKG_CFLAGS = $(eval PKG_CFLAGS := $(call pkg,--cflags $(PKGS)))$(PKG_CFLAGS)
 PKG_LIBS = $(eval PKG_LIBS := $(call pkg,--libs $(PKGS)))$(PKG_LIBS)

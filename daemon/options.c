@@ -18,6 +18,8 @@ enum {
 	OPT_EXPORT,
 	OPT_KEY_FILE,
 	OPT_PASSPHRASE_FILE,
+	OPT_CREDENTIAL,
+	OPT_KEYRING,
 	OPT_WORKERS,
 	OPT_IO_ENGINE,
 	OPT_XTS,
@@ -36,6 +38,8 @@ static const struct option long_options[] = {
 	{ "export", required_argument, NULL, OPT_EXPORT },
 	{ "key-file", required_argument, NULL, OPT_KEY_FILE },
 	{ "passphrase-file", required_argument, NULL, OPT_PASSPHRASE_FILE },
+	{ "credential", required_argument, NULL, OPT_CREDENTIAL },
+	{ "keyring", required_argument, NULL, OPT_KEYRING },
 	{ "workers", required_argument, NULL, OPT_WORKERS },
 	{ "io-engine", required_argument, NULL, OPT_IO_ENGINE },
 	{ "xts", required_argument, NULL, OPT_XTS },
@@ -68,6 +72,10 @@ static const char help_text[] =
 	"Keys (each is tried on each image):\n"
 	"  --key-file FILE          raw bytes, 32 to 4096\n"
 	"  --passphrase-file FILE   the first line of FILE\n"
+	"  --credential NAME        systemd's credential NAME (LoadCredentialEncrypted= and\n"
+	"                           the like): raw bytes, 32 to 4096\n"
+	"  --keyring DESC           the kernel's key of type \"user\" with this description, in\n"
+	"                           a keyring of this process: raw bytes, 32 to 4096\n"
 	"\n"
 	"How to run:\n"
 	"  --workers N              threads, each with its own ring (default: one per processor)\n"
@@ -174,6 +182,10 @@ static int take_option(struct options *options, int opt, const char *argument)
 		return add_key(options, KEY_SOURCE_FILE, argument);
 	case OPT_PASSPHRASE_FILE:
 		return add_key(options, KEY_SOURCE_PASSPHRASE, argument);
+	case OPT_CREDENTIAL:
+		return add_key(options, KEY_SOURCE_CREDENTIAL, argument);
+	case OPT_KEYRING:
+		return add_key(options, KEY_SOURCE_KERNEL, argument);
 	case OPT_WORKERS:
 		return set_workers(options, argument);
 	case OPT_IO_ENGINE:
@@ -216,7 +228,8 @@ static int check_whole(const struct options *options)
 	if (options->nr_sockets + options->nr_listen + listen_nr_inherited() > LISTENERS_MAX)
 		return usage("too many sockets");
 	if (options->nr_keys == 0)
-		return usage("no key: give --key-file or --passphrase-file");
+		return usage(
+			"no key: give --key-file, --passphrase-file, --credential or --keyring");
 	if (options->read_only && options->accept_loss)
 		return usage("--accept-loss recovers an image, --read-only never writes to one");
 	return -1;

@@ -51,20 +51,16 @@ static int read_secrets(struct server *server, struct secrets *secrets)
 	for (unsigned int i = 0; i < options->nr_keys; i++) {
 		const struct key_source *source = &options->keys[i];
 		int r = helper_read_key(&server->helper, source, &secrets->secrets[secrets->nr]);
+		const char *refusal;
 
 		if (r == 0) {
 			secrets->nr++;
 			continue;
 		}
-		if (r == -ERANGE)
-			log_line(LOG_LEVEL_ERROR, "%s %s: must hold %d to %d bytes",
-				 key_source_kind_name(source->kind), source->name,
-				 source->kind == KEY_SOURCE_FILE ? KEY_FILE_BYTES_MIN : 1,
-				 source->kind == KEY_SOURCE_FILE ? KEY_FILE_BYTES_MAX
-								 : PASSPHRASE_BYTES_MAX);
-		else
-			log_line(LOG_LEVEL_ERROR, "%s %s: cannot be read: %s",
-				 key_source_kind_name(source->kind), source->name, strerror(-r));
+		refusal = key_source_refusal(source->kind, r);
+		log_line(LOG_LEVEL_ERROR, "%s %s: %s%s", key_source_kind_name(source->kind),
+			 source->name,
+			 refusal ? "" : "cannot be read: ", refusal ? refusal : strerror(-r));
 		return EXIT_FAILED;
 	}
 	return EXIT_OK;

@@ -60,9 +60,8 @@ static int switch_here(const struct tool_options *options, enum wish wish, json_
 	int r, closed;
 
 	if (options->nr_key_sources == 0) {
-		problem_set(
-			problem, "image", options->image,
-			"is not being served: a key is needed, --key-file or --passphrase-file");
+		problem_set(problem, "image", options->image,
+			    "is not being served: a key is needed, " TOOL_KEY_OPTIONS);
 		return -EINVAL;
 	}
 	r = session_open(&session, options, problem);

@@ -164,9 +164,8 @@ static int change_here(struct changing *changing, struct problem *problem)
 	int r = 0;
 
 	if (changing->options->nr_key_sources == 0) {
-		problem_set(
-			problem, "image", path,
-			"is not being served: a key is needed, --key-file or --passphrase-file");
+		problem_set(problem, "image", path,
+			    "is not being served: a key is needed, " TOOL_KEY_OPTIONS);
 		return -EINVAL;
 	}
 	if (!changing->secret)

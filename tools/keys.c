@@ -12,9 +12,8 @@ int tool_check_key(const struct tool_options *options, struct problem *problem)
 	if (options->nr_key_sources == 1)
 		return 0;
 	tool_usage_problem(problem, options->verb, "%s",
-			   options->nr_key_sources == 0
-				   ? "wants a key: --key-file or --passphrase-file"
-				   : "wants one key only");
+			   options->nr_key_sources == 0 ? "wants a key: " TOOL_KEY_OPTIONS
+							: "wants one key only");
 	return -EINVAL;
 }
 
@@ -24,7 +23,8 @@ int tool_check_new_key(const struct tool_options *options, struct problem *probl
 		return 0;
 	tool_usage_problem(problem, options->verb, "%s",
 			   options->nr_new_key_sources == 0
-				   ? "wants a new key: --new-key-file or --new-passphrase-file"
+				   ? "wants a new key: --new-key-file, --new-passphrase-file, "
+				     "--new-credential or --new-keyring"
 				   : "wants one new key only");
 	return -EINVAL;
 }
@@ -50,17 +50,11 @@ int tool_read_new_key(const struct key_source *source, struct key_secret **ret_s
 int tool_read_key(const struct key_source *source, struct key_secret **ret_secret,
 		  struct problem *problem)
 {
-	static const char *const wrong_length[] = {
-		[KEY_SOURCE_FILE] = "a key has 32 to 4096 bytes",
-		[KEY_SOURCE_PASSPHRASE] = "its first line has 1 to 4096 bytes",
-	};
 	int r = key_source_read(source, ret_secret);
+	const char *refusal = key_source_refusal(source->kind, r);
 
-	if (r == -ERANGE)
-		problem_set(problem, key_source_kind_name(source->kind), source->name, "%s",
-			    wrong_length[source->kind]);
-	else if (r < 0)
-		problem_set(problem, key_source_kind_name(source->kind), source->name,
-			    "cannot be read: %s", strerror(-r));
+	if (r < 0)
+		problem_set(problem, key_source_kind_name(source->kind), source->name, "%s%s",
+			    refusal ? "" : "cannot be read: ", refusal ? refusal : strerror(-r));
 	return r;
 }

@@ -8,10 +8,13 @@
 #include "keys/key_source.h"
 #include "options.h"
 
+/* The KEYSOURCEs, for messages. */
+#define TOOL_KEY_OPTIONS "--key-file, --passphrase-file, --credential or --keyring"
+
 /* Is exactly one KEYSOURCE given? Returns 0, or -EINVAL with *problem. */
 int MUST_CHECK tool_check_key(const struct tool_options *options, struct problem *problem);
 
-/* The same of --new-key-file and --new-passphrase-file. */
+/* The same of the options --new-... */
 int MUST_CHECK tool_check_new_key(const struct tool_options *options, struct problem *problem);
 
 /* As tool_read_key(), of a key that is to open an image from now on: -EINVAL: a weak one. */

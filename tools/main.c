@@ -19,7 +19,7 @@ const struct verb tool_verbs[] = {
 		.summary = "make an image",
 		.help = "Make IMAGE, which must not exist. Its disk is empty, or shows the disk of a\n"
 			"base until sectors are written. FORMAT of the base is raw or vhd (fixed);\n"
-			"without it, the file tells. KEYSOURCE is --key-file or --passphrase-file.\n",
+			"without it, the file tells. KEYSOURCE is one of the key options below.\n",
 		.has_keys = true,
 		.check = verb_create_check,
 		.run = verb_create,
@@ -49,7 +49,7 @@ const struct verb tool_verbs[] = {
 		.help = "Switch encryption of IMAGE on or off for what is written from now on; sectors\n"
 			"that are there stay as they are until they are written again, and any history of\n"
 			"switches reads back right. A daemon that serves IMAGE does it under load, and\n"
-			"needs no key from here; otherwise KEYSOURCE is --key-file or --passphrase-file.\n"
+			"needs no key from here; otherwise KEYSOURCE is one of the key options below.\n"
 			"To ask for what is so already changes nothing.\n",
 		.has_keys = true,
 		.check = verb_encryption_check,
@@ -62,7 +62,7 @@ const struct verb tool_verbs[] = {
 		.help = "Switch encryption of IMAGE on or off for what is written from now on; sectors\n"
 			"that are there stay as they are until they are written again, and any history of\n"
 			"switches reads back right. A daemon that serves IMAGE does it under load, and\n"
-			"needs no key from here; otherwise KEYSOURCE is --key-file or --passphrase-file.\n"
+			"needs no key from here; otherwise KEYSOURCE is one of the key options below.\n"
 			"To ask for what is so already changes nothing.\n",
 		.has_keys = true,
 		.check = verb_encryption_check,
@@ -108,12 +108,13 @@ const struct verb tool_verbs[] = {
 	},
 	{
 		.name = "key add",
-		.operands = "KEYSOURCE --new-key-file FILE|--new-passphrase-file FILE IMAGE",
+		.operands = "KEYSOURCE NEW-KEYSOURCE IMAGE",
 		.summary = "let one more key open it",
-		.help = "Let a new key open IMAGE as well, from a free key slot (there are 8). KEYSOURCE,\n"
-			"--key-file or --passphrase-file, is a key that opens it already. Where a daemon\n"
-			"serves IMAGE, the daemon does it, under load. To add a key that is there already\n"
-			"changes nothing.\n",
+		.help = "Let a new key, one of the options --new-..., open IMAGE as well, from a free key\n"
+			"slot (there are 8). KEYSOURCE, one of the other key options below, is a key that\n"
+			"opens it already. Where a daemon serves IMAGE, the daemon does it, under load; the\n"
+			"keys are read here all the same. To add a key that is there already changes\n"
+			"nothing.\n",
 		.has_keys = true,
 		.check = verb_key_add_check,
 		.run = verb_key_add,
@@ -123,9 +124,9 @@ const struct verb tool_verbs[] = {
 		.operands = "[KEYSOURCE] --slot N [--destroy-data] IMAGE",
 		.summary = "empty a key slot",
 		.help = "Empty a key slot of IMAGE: its key opens IMAGE no more. A daemon that serves IMAGE\n"
-			"does it, needs no key from here, and goes on serving; otherwise KEYSOURCE is\n"
-			"--key-file or --passphrase-file, a key that opens it. A slot that is empty stays\n"
-			"so. Copies of IMAGE made before still open with the key.\n"
+			"does it, needs no key from here, and goes on serving; otherwise KEYSOURCE, one of\n"
+			"the key options below, is a key that opens it. A slot that is empty stays so.\n"
+			"Copies of IMAGE made before still open with the key.\n"
 			"\n"
 			"The last slot is removed with --destroy-data only, and not while IMAGE is being\n"
 			"served: that is crypto-erase, after which no key opens IMAGE ever again.\n",
@@ -135,9 +136,9 @@ const struct verb tool_verbs[] = {
 	},
 	{
 		.name = "key rotate",
-		.operands = "KEYSOURCE --new-key-file FILE|--new-passphrase-file FILE IMAGE",
+		.operands = "KEYSOURCE NEW-KEYSOURCE IMAGE",
 		.summary = "let a new key open it instead of another",
-		.help = "Let a new key open IMAGE instead of KEYSOURCE (--key-file or --passphrase-file).\n"
+		.help = "Let a new key, one of the options --new-..., open IMAGE instead of KEYSOURCE.\n"
 			"The key that data is encrypted with stays, wrapped anew: no data is touched. The\n"
 			"new slot is durable before the old one is emptied, so one key slot must be free;\n"
 			"cut short, it goes on from there when asked again. Where a daemon serves IMAGE,\n"
@@ -154,7 +155,7 @@ const struct verb tool_verbs[] = {
 		.help = "Print the AES-256-XTS key of one TiB of a sealed plane: 128 hex digits. With\n"
 			"it dm-crypt reads that part of the plane as it stands (aes-xts-plain64, sectors\n"
 			"of 512 bytes, iv_offset T * 2^31); the map tells which sectors of the disk are\n"
-			"there. KEYSOURCE is --key-file or --passphrase-file.\n",
+			"there. KEYSOURCE is one of the key options below.\n",
 		.has_keys = true,
 		.check = tool_check_key,
 		.run = verb_key_export,

@@ -153,7 +153,7 @@ static int serve_read_key(const struct request *request, struct reply *reply)
 	struct key_secret *secret;
 	int r;
 
-	if (request->kind != KEY_SOURCE_FILE && request->kind != KEY_SOURCE_PASSPHRASE)
+	if (request->kind >= KEY_SOURCE_KINDS)
 		return -EINVAL;
 	source.kind = request->kind;
 	r = key_source_read(&source, &secret);
@@ -327,14 +327,14 @@ int helper_read_key(struct helper *helper, const struct key_source *source,
 		r = reply->result;
 	if (r < 0)
 		return r;
-	if (reply->kind != source->kind || reply->nr_bytes == 0 ||
+	if (reply->kind != key_source_secret_kind(source->kind) || reply->nr_bytes == 0 ||
 	    reply->nr_bytes > sizeof(secret->bytes))
 		return -EPROTO;
 
 	secret = key_mem_new(sizeof(*secret));
 	if (!secret)
 		return -ENOMEM;
-	secret->kind = source->kind;
+	secret->kind = key_source_secret_kind(source->kind);
 	secret->nr_bytes = reply->nr_bytes;
 	memcpy(secret->bytes, reply->bytes, reply->nr_bytes);
 	*ret_secret = secret;

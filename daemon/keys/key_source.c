@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* Reads key files and passphrase files, into key memory and nowhere else. */
+/* Reads keys from files and from the kernel, into key memory and nowhere else. */
 #include "keys/key_source.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <keyutils.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -80,18 +83,76 @@ static int judge(enum key_source_kind kind, const uint8_t *raw, size_t nr_bytes)
 	return (int)nr_bytes;
 }
 
+static int read_file(const char *path, bool one_line, uint8_t *raw)
+{
+	CLEANUP(close_fdp) int fd = open_source(path);
+
+	return fd < 0 ? fd : read_raw(fd, one_line, raw);
+}
+
+/* The environment names a folder that systemd made for this service; no key is in it. */
+static int read_credential(const char *name, uint8_t *raw)
+{
+	const char *folder = secure_getenv("CREDENTIALS_DIRECTORY");
+	char path[PATH_BYTES_MAX];
+	int n;
+
+	if (!*name || strchr(name, '/') || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+		return -EINVAL;
+	if (!folder)
+		return -ENXIO;
+	n = snprintf(path, sizeof(path), "%s/%s", folder, name);
+	if (n < 0 || (size_t)n >= sizeof(path))
+		return -ENAMETOOLONG;
+	return read_file(path, false, raw);
+}
+
+/*
+ * From the keyrings of this process: its session's, and its user's if linked
+ * there. No program is called to make a key that is missing. A payload beyond
+ * @raw is only counted, which is as good as the byte too many of a file.
+ */
+static int read_kernel(const char *description, uint8_t *raw)
+{
+	const key_serial_t key = request_key("user", description, NULL, 0);
+	const long n = key < 0 ? -1 : keyctl_read(key, (char *)raw, RAW_BYTES);
+
+	if (n >= 0)
+		return n > RAW_BYTES ? RAW_BYTES : (int)n;
+	/* The image has not rejected it. */
+	return errno == EKEYREJECTED ? -ENOKEY : -errno;
+}
+
+static int read_source(const struct key_source *source, uint8_t *raw)
+{
+	switch (source->kind) {
+	case KEY_SOURCE_FILE:
+	case KEY_SOURCE_PASSPHRASE:
+		return read_file(source->name, source->kind == KEY_SOURCE_PASSPHRASE, raw);
+	case KEY_SOURCE_CREDENTIAL:
+		return read_credential(source->name, raw);
+	case KEY_SOURCE_KERNEL:
+		return read_kernel(source->name, raw);
+	case KEY_SOURCE_KINDS:
+		break;
+	}
+	return -EINVAL;
+}
+
+enum key_source_kind key_source_secret_kind(enum key_source_kind kind)
+{
+	return kind == KEY_SOURCE_PASSPHRASE ? KEY_SOURCE_PASSPHRASE : KEY_SOURCE_FILE;
+}
+
 int key_source_read(const struct key_source *source, struct key_secret **ret_secret)
 {
 	CLEANUP(key_mem_freep) uint8_t *raw = key_mem_new(RAW_BYTES);
-	CLEANUP(close_fdp) int fd = open_source(source->name);
 	struct key_secret *secret;
 	int r;
 
-	if (fd < 0)
-		return fd;
 	if (!raw)
 		return -ENOMEM;
-	r = read_raw(fd, source->kind == KEY_SOURCE_PASSPHRASE, raw);
+	r = read_source(source, raw);
 	if (r >= 0)
 		r = judge(source->kind, raw, (size_t)r);
 	if (r < 0)
@@ -100,7 +161,7 @@ int key_source_read(const struct key_source *source, struct key_secret **ret_sec
 	secret = key_mem_new(sizeof(*secret));
 	if (!secret)
 		return -ENOMEM;
-	secret->kind = source->kind;
+	secret->kind = key_source_secret_kind(source->kind);
 	secret->nr_bytes = (uint32_t)r;
 	memcpy(secret->bytes, raw, secret->nr_bytes);
 	*ret_secret = secret;
@@ -132,7 +193,24 @@ const char *key_source_kind_name(enum key_source_kind kind)
 	static const char *const names[] = {
 		[KEY_SOURCE_FILE] = "key file",
 		[KEY_SOURCE_PASSPHRASE] = "passphrase file",
+		[KEY_SOURCE_CREDENTIAL] = "credential",
+		[KEY_SOURCE_KERNEL] = "kernel key",
 	};
 
 	return names[kind];
 }
+
+const char *key_source_refusal(enum key_source_kind kind, int error)
+{
+	if (error == -ERANGE)
+		return kind == KEY_SOURCE_PASSPHRASE ? "its first line has 1 to 4096 bytes"
+						     : "a key has 32 to 4096 bytes";
+	if (kind == KEY_SOURCE_CREDENTIAL && error == -ENXIO)
+		return "there are no credentials: CREDENTIALS_DIRECTORY is not set";
+	if (kind == KEY_SOURCE_CREDENTIAL && error == -EINVAL)
+		return "is not the name of a credential";
+	return NULL;
+}
+_Static_assert(KEY_FILE_BYTES_MIN == 32 && KEY_FILE_BYTES_MAX == 4096 &&
+		       PASSPHRASE_BYTES_MAX == 4096,
+	       "say the messages");

@@ -208,3 +208,41 @@ Test(key_source, knows_a_key_of_equal_bytes_to_be_weak)
 	cr_expect(key_secret_is_weak(secret));
 	key_mem_free(secret);
 }
+
+Test(key_source, reads_a_credential_from_the_folder_that_systemd_names)
+{
+	struct key_source source = { .kind = KEY_SOURCE_CREDENTIAL, .name = "secret" };
+	static const char *const bad[] = { "", ".", "..", "/etc/passwd", "../secret", "a/secret" };
+	struct key_secret *secret = NULL;
+	char folder[32];
+
+	enter_folder(folder);
+	write_file("secret", "raw bytes, with their newline\n\n\n\n", 33);
+	cr_assert_eq(unsetenv("CREDENTIALS_DIRECTORY"), 0);
+	cr_expect_eq(key_source_read(&source, &secret), -ENXIO);
+	cr_assert_eq(setenv("CREDENTIALS_DIRECTORY", folder, 1), 0);
+	cr_assert_eq(key_source_read(&source, &secret), 0);
+	cr_expect_eq(secret->kind, KEY_SOURCE_FILE);
+	cr_expect_eq(secret->nr_bytes, 33);
+	key_mem_free(secret);
+	secret = NULL;
+
+	write_file("secret", "too short", 9);
+	cr_expect_eq(key_source_read(&source, &secret), -ERANGE);
+	source.name = "missing";
+	cr_expect_eq(key_source_read(&source, &secret), -ENOENT);
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		source.name = bad[i];
+		cr_expect_eq(key_source_read(&source, &secret), -EINVAL, "\"%s\"", bad[i]);
+	}
+	cr_expect_null(secret);
+	leave_folder(folder, the_file);
+}
+
+Test(key_source, of_no_kind_is_refused)
+{
+	struct key_source source = { .kind = KEY_SOURCE_KINDS, .name = "/dev/zero" };
+	struct key_secret *secret;
+
+	cr_expect_eq(key_source_read(&source, &secret), -EINVAL);
+}
