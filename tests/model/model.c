@@ -519,9 +519,8 @@ static void say_figures(void)
 	printf("%" PRIu64 " requests are as the model has it; cut short: %" PRIu64
 	       " writes, %" PRIu64 " trims, %" PRIu64 " zeroes, %" PRIu64 " flushes\n",
 	       next_number, nr_cut[OP_WRITE], nr_cut[OP_TRIM], nr_cut[OP_ZERO], nr_cut[OP_FLUSH]);
-	printf("figures: %" PRIu64 " rounds (kill -9 %" PRIu64 ", SIGSEGV %" PRIu64
-	       ", OOM %" PRIu64 "), %" PRIu64 " deaths while starting, %" PRIu64
-	       " acknowledged changes, 0 lost\n",
+	printf("figures: %" PRIu64 " rounds (kill -9 %" PRIu64 ", SIGSEGV %" PRIu64 ", OOM %" PRIu64
+	       "), %" PRIu64 " deaths while starting, %" PRIu64 " acknowledged changes, 0 lost\n",
 	       nr_rounds[DEATH_KILL] + nr_rounds[DEATH_SEGV] + nr_rounds[DEATH_OOM],
 	       nr_rounds[DEATH_KILL], nr_rounds[DEATH_SEGV], nr_rounds[DEATH_OOM], nr_early,
 	       nr_acknowledged);

@@ -79,8 +79,8 @@ static void failed(struct replay *x, const char *fmt, ...)
  */
 static bool tells_of_a_cut_only(void)
 {
-	static const char *const good[] = { "superblock ", "dirty file ", "note: ", "checked: ",
-					    "image " };
+	static const char *const good[] = { "superblock ", "dirty file ",
+					    "note: ", "checked: ", "image " };
 	FILE *file = fopen("check.out", "r");
 	char line[512];
 	bool only = file != NULL;
