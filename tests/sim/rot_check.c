@@ -3,25 +3,9 @@
 #include <string.h>
 
 #include "image/repair.h"
-#include "keys/key_mem.h"
 #include "sim/digest.h"
 #include "sim/rot.h"
 #include "sim/state.h"
-
-/* As in world.c. */
-static const struct key_secret *the_secret(void)
-{
-	static struct key_secret *secret;
-
-	if (!secret) {
-		secret = key_mem_new(sizeof(*secret));
-		sim_require(secret != NULL, "no key memory");
-		secret->kind = KEY_SOURCE_FILE;
-		secret->nr_bytes = KEY_FILE_BYTES_MIN;
-		memset(secret->bytes, 'k', KEY_FILE_BYTES_MIN);
-	}
-	return secret;
-}
 
 /* The simulated base is not in the file system of this process: a check misses it. */
 static bool is_of_base(const struct check_finding *finding)
@@ -66,7 +50,7 @@ static struct check_order order_of(struct world *world, struct store *ret_store,
 		.path = "simulated.seal",
 		.store = ret_store,
 		.ring = &world->tap.ring,
-		.secret = the_secret(),
+		.secret = world_secret(),
 		.dirty_store = &world->memory.store,
 		.dirty_place = "memory",
 		.tell = tell,

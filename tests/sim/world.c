@@ -15,7 +15,7 @@
 
 /* ---- making an image ------------------------------------------------------ */
 
-static struct key_secret *the_secret(void)
+const struct key_secret *world_secret(void)
 {
 	static struct key_secret *secret;
 
@@ -53,7 +53,7 @@ static void format(struct world *world)
 		.disk_bytes = disk_bytes(world->geometry),
 		.encryption = true,
 		.now_s = 1,
-		.secret = the_secret(),
+		.secret = world_secret(),
 		.base = base,
 	};
 
@@ -70,7 +70,7 @@ static void format(struct world *world)
 
 static int load(struct world *world)
 {
-	const struct key_secret *secret = the_secret();
+	const struct key_secret *secret = world_secret();
 	struct store store;
 	int r;
 

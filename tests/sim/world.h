@@ -54,6 +54,9 @@ struct world {
 	uint8_t window[WINDOW_SECTORS_MAX * SECTOR_BYTES];
 };
 
+/* What opens the images of all worlds. */
+const struct key_secret *world_secret(void);
+
 /* A new image, nothing written, encryption on. */
 struct world *world_new(const struct geometry *geometry);
 
