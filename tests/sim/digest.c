@@ -13,6 +13,13 @@ uint64_t digest_number(uint64_t digest, uint64_t number)
 	return mix64(digest + SIM_GOLDEN + number);
 }
 
+uint64_t digest_text(uint64_t digest, const char *text)
+{
+	for (; *text; text++)
+		digest = digest_number(digest, (unsigned char)*text);
+	return digest_number(digest, 0);
+}
+
 /* Four chains of multiplications side by side, since each waits for the one before. */
 uint64_t digest_bytes(uint64_t digest, const void *bytes, size_t nr_bytes)
 {

@@ -10,6 +10,7 @@
 /* Add @nr_bytes, a multiple of 32, to @digest. */
 uint64_t digest_bytes(uint64_t digest, const void *bytes, size_t nr_bytes);
 uint64_t digest_number(uint64_t digest, uint64_t number);
+uint64_t digest_text(uint64_t digest, const char *text);
 
 /* A set of digests. Zeroed is empty. Grows; ends the process when memory runs out. */
 struct digest_set {

@@ -20,8 +20,8 @@ static void tell(void *arg, const struct check_finding *finding)
 	if (is_of_base(finding))
 		return;
 	sim_require(finding->means[0] && finding->advice[0], "a finding explains nothing");
-	told->digest = digest_bytes(told->digest, finding->subject, strlen(finding->subject));
-	told->digest = digest_bytes(told->digest, finding->what, strlen(finding->what));
+	told->digest = digest_text(told->digest, finding->subject);
+	told->digest = digest_text(told->digest, finding->what);
 	if (finding->level != CHECK_PROBLEM)
 		return;
 	told->nr_problems++;
