@@ -173,16 +173,16 @@ old=e new=d
 for ((i = 0; i < rounds; i++)); do
 	if ((i % 2)); then
 		start_daemon --socket "$socket" --key-file $old image.seal
-		key rotate --key-file $old --new-key-file $new image.seal >/dev/null 2>&1 &
+		"$sealblk" key rotate --key-file $old --new-key-file $new image.seal >/dev/null 2>&1 &
 		pid=$!
 		sleep "0.00$((RANDOM % 10))"
 		kill_daemon
 		wait "$pid" || true
 	else
-		key rotate --key-file $old --new-key-file $new image.seal >/dev/null 2>&1 &
+		"$sealblk" key rotate --key-file $old --new-key-file $new image.seal >/dev/null 2>&1 &
 		pid=$!
 		own_pid "$pid"
-		sleep "0.0$((RANDOM % 3))$((RANDOM % 10))"
+		sleep "0.0$((RANDOM % 2))$((RANDOM % 10))"
 		kill -KILL "$pid" 2>/dev/null || true
 		wait "$pid" 2>/dev/null || true
 		disown_pid "$pid"
