@@ -322,6 +322,43 @@ def recover(fault):
     serve(fault, die_before)
 
 
+def want_a_key(rotated):
+    """The old key or the new one opens the image, and only the new one once it was said so."""
+    kept = counts()
+    keys = [key for key in ("key", "newkey")
+            if run([BUILD + "/sealblk", "key", "export", "--key-file", key, "image.seal"])[0] == OK]
+    with open("counts", "r+b") as file:
+        file.write(struct.pack(COUNTS, *kept))
+    if not keys or (rotated and keys != ["newkey"]):
+        raise Wrong("opened by %s, rotated: %s" % (keys or "no key", rotated))
+
+
+ROTATE = ("key", "rotate", "--key-file", "key", "--new-key-file", "newkey", "image.seal")
+
+
+def rotate(fault):
+    shutil.copyfile("pristine.seal", "image.seal")
+    status, _, errors = run([BUILD + "/sealblk", *ROTATE], fault)
+    want_a_key(status == OK)
+    if status != OK:
+        want_clear(status, errors)
+
+
+def rotate_live(fault):
+    shutil.copyfile("pristine.seal", "image.seal")
+    daemon = Daemon(fault=fault)
+    if not daemon.is_ready():
+        want_clear(*daemon.end(), 2)
+        return
+    status, _, errors = run([BUILD + "/sealblk", *ROTATE])
+    end_status, lines = daemon.end()
+    if end_status not in (OK, FAILED):
+        want_clear(end_status, lines, 2)
+    want_a_key(status == OK)
+    if status != OK:
+        want_clear(status, errors)
+
+
 SCENARIOS = {
     "create": create,
     "info": report("info", "--json", "pristine.seal"),
@@ -329,6 +366,8 @@ SCENARIOS = {
     "check": report("check", "--key-file", "key", "pristine.seal"),
     "serve": serve,
     "recover": recover,
+    "rotate": rotate,
+    "rotate_live": rotate_live,
 }
 
 
@@ -366,8 +405,9 @@ def choose(scenario, seed):
 
 def prepare():
     os.mkdir("new")
-    with open("key", "wb") as file:
-        file.write(os.urandom(64))
+    for name in ("key", "newkey"):
+        with open(name, "wb") as file:
+            file.write(os.urandom(64))
     with open("base.raw", "wb") as file:
         file.write(b"B" * 4 * MIB)
     status, _, errors = run([BUILD + "/sealblk", "create", "--base", "base.raw", "--key-file",
