@@ -96,7 +96,7 @@ run_test() {
 
 # The line of a test's output that says most: why the explorer or a unit test complained.
 reason() {
-	{ grep -m 1 -A 20 '^violation' "$1" || cat "$1"; } | grep -v -e '^ *again: ' -e '^===*' |
+	{ grep -m 1 -A 20 '^violation' "$1" || cat "$1"; } | grep -v -e '^ *again: ' -e '^\[====\]' |
 		tail -n 1 | sed 's/^ *//'
 }
 
