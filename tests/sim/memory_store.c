@@ -10,6 +10,62 @@
 #include "sim/sparse.h"
 #include "sim/state.h"
 
+static size_t area_offset(int area)
+{
+	return sizeof(struct dirty_header) +
+	       (size_t)area * DIRTY_AREA_RECORDS * sizeof(struct dirty_record);
+}
+
+/* How much of an area was ever written: records are, from its beginning on. */
+static size_t area_bytes(const uint8_t *memory, int area)
+{
+	static const struct dirty_record none;
+	const uint8_t *records = memory + area_offset(area);
+	size_t nr = 0;
+
+	while (nr < DIRTY_AREA_RECORDS &&
+	       memcmp(records + nr * sizeof(none), &none, sizeof(none)) != 0)
+		nr++;
+	return nr * sizeof(none);
+}
+
+/* ---- memory --------------------------------------------------------------- */
+
+/*
+ * Files are made and given up by the million, and hardly anything of one is ever
+ * written: what was is cleared, and the memory kept for the next.
+ */
+struct spare {
+	struct spare *next;
+};
+static struct spare *spares;
+
+static uint8_t *memory_new(void)
+{
+	struct spare *spare = spares;
+
+	if (!spare)
+		return sparse_alloc(DIRTY_FILE_BYTES);
+	spares = spare->next;
+	spare->next = NULL;
+	return (uint8_t *)spare;
+}
+
+static void memory_free(uint8_t *memory)
+{
+	struct spare *spare = (struct spare *)(void *)memory;
+
+	if (!memory)
+		return;
+	for (int area = 0; area < 2; area++)
+		memset(memory + area_offset(area), 0, area_bytes(memory, area));
+	memset(memory, 0, sizeof(struct dirty_header));
+	spare->next = spares;
+	spares = spare;
+}
+
+/* ---- files ---------------------------------------------------------------- */
+
 static struct memory_store *memory_of(struct dirty_store *store)
 {
 	return CONTAINER_OF(store, struct memory_store, store);
@@ -28,7 +84,7 @@ static void free_if_unused(struct memory_file *file)
 {
 	if (file->exists || file->nr_users > 0)
 		return;
-	free(file->memory);
+	memory_free(file->memory);
 	file->memory = NULL;
 }
 
@@ -48,7 +104,7 @@ static int store_create(struct dirty_store *store, const uint8_t uuid[SEAL_UUID_
 		file->exists = true;
 		file->nr_users = 1;
 		memcpy(file->nonce, nonce, SEAL_NONCE_BYTES);
-		file->memory = sparse_alloc(DIRTY_FILE_BYTES);
+		file->memory = memory_new();
 		*ret_memory = file->memory;
 		return 0;
 	}
@@ -112,27 +168,8 @@ void memory_store_init(struct memory_store *memory)
 void memory_store_done(struct memory_store *memory)
 {
 	for (int i = 0; i < MEMORY_FILES_MAX; i++)
-		free(memory->files[i].memory);
+		memory_free(memory->files[i].memory);
 	memory_store_init(memory);
-}
-
-static size_t area_offset(int area)
-{
-	return sizeof(struct dirty_header) +
-	       (size_t)area * DIRTY_AREA_RECORDS * sizeof(struct dirty_record);
-}
-
-/* How much of an area was ever written: records are, from its beginning on. */
-static size_t area_bytes(const uint8_t *memory, int area)
-{
-	static const struct dirty_record none;
-	const uint8_t *records = memory + area_offset(area);
-	size_t nr = 0;
-
-	while (nr < DIRTY_AREA_RECORDS &&
-	       memcmp(records + nr * sizeof(none), &none, sizeof(none)) != 0)
-		nr++;
-	return nr * sizeof(none);
 }
 
 void memory_store_copy(struct memory_store *to, const struct memory_store *from)
@@ -145,7 +182,7 @@ void memory_store_copy(struct memory_store *to, const struct memory_store *from)
 			continue;
 		to->files[i] = *file;
 		to->files[i].nr_users = 0;
-		to->files[i].memory = sparse_alloc(DIRTY_FILE_BYTES);
+		to->files[i].memory = memory_new();
 		memcpy(to->files[i].memory, file->memory, sizeof(struct dirty_header));
 		for (int area = 0; area < 2; area++)
 			memcpy(to->files[i].memory + area_offset(area),
