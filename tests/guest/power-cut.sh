@@ -55,10 +55,10 @@ trap leave_mounts EXIT
 
 keep_log() {
 	local kept=$BUILD_DIR/tests/power-cut-$host_fs cut
-	[[ -s $TEST_DIR/work/log && -e $TEST_DIR/work/history ]] || return
+	[[ -s $TEST_DIR/scene/log && -e $TEST_DIR/scene/history ]] || return
 	mkdir -p "$kept"
-	cp --sparse=always "$TEST_DIR"/work/{start,log,history,key,seed} "$kept"
-	cut=$(sed -n '$s/cut after \([0-9]*\) entries, seed \([0-9]*\):.*/\1 \2/p' "$TEST_DIR/work/cuts")
+	cp --sparse=always "$TEST_DIR"/scene/{start,log,history,key,seed} "$kept"
+	cut=$(sed -n '$s/cut after \([0-9]*\) entries, seed \([0-9]*\):.*/\1 \2/p' "$TEST_DIR/scene/cuts")
 	echo "to repeat the last cut: tests/guest/test-power-cut-$host_fs.sh ${cut:-POSITION SEED}"
 }
 
@@ -187,10 +187,10 @@ judge_cuts() {
 # power_cut HOST_FS DISK_FS [POSITION SEED]: all of it, in memory; or one cut of a kept log.
 power_cut() {
 	host_fs=$1 disk_fs=$2 steps=150
-	mkdir "$TEST_DIR/work"
-	mount -t tmpfs -o size=2G powercut "$TEST_DIR/work" || skip "cannot mount a tmpfs"
-	mounted=("$TEST_DIR/work")
-	cd "$TEST_DIR/work"
+	mkdir "$TEST_DIR/scene"
+	mount -t tmpfs -o size=2G powercut "$TEST_DIR/scene" || skip "cannot mount a tmpfs"
+	mounted=("$TEST_DIR/scene")
+	cd "$TEST_DIR/scene"
 	if (($# == 4)); then
 		cp --sparse=always "$BUILD_DIR/tests/power-cut-$host_fs"/* .
 		mkdir host disk
