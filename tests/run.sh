@@ -25,7 +25,7 @@ src_dir=$(cd "$(dirname "$0")/.." && pwd)
 build_dir=$src_dir/build
 jobs=1
 timeout_s=300
-[[ ${SEALBLK_LONG:-} ]] && timeout_s=3600
+[[ ${SEALBLK_LONG:-} ]] && timeout_s=7200
 tests=()
 
 while (($#)); do

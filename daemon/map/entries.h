@@ -129,6 +129,16 @@ void round_done(struct map *map);
 bool round_is_active(const struct map *map);
 bool round_covers_punches(const struct map *map);
 
+/*
+ * refresh.c: under the lock. Note that the slots of a block that is durable now
+ * hold other entries, or the same. Is it time to make stale slots the same? Take
+ * some of them into the round that begins.
+ */
+void refresh_note(struct map *map, uint64_t index, bool is_stale);
+void refresh_note_bitmap(struct map *map, uint64_t index, bool is_stale);
+bool refresh_is_due(const struct map *map, uint64_t now_ms);
+void refresh_take(struct map *map);
+
 /* sweep.c: under the lock. Starts a sweep on @lane if there is something to punch. */
 void sweep_start(struct map *map, struct lane *lane);
 int MUST_CHECK sweep_init(struct map *map);

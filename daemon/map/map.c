@@ -23,11 +23,14 @@ static int allocate(struct map *map)
 	map->reserved = calloc(words_for(nr), sizeof(*map->reserved));
 	map->slots = calloc(words_for(nr), sizeof(*map->slots));
 	map->lagging = calloc(words_for(nr), sizeof(*map->lagging));
+	map->stale = calloc(words_for(nr), sizeof(*map->stale));
 	map->bitmap_slots = calloc(map->nr_bitmap_blocks, 1);
+	map->bitmap_stale = calloc(map->nr_bitmap_blocks, sizeof(*map->bitmap_stale));
 	map->dirty_pool = calloc(DIRTY_BLOCKS_MAX, sizeof(*map->dirty_pool));
 	map->switch_grace = calloc(1, sizeof(*map->switch_grace));
 	if (!map->heads || !map->written || !map->reserved || !map->slots || !map->lagging ||
-	    !map->bitmap_slots || !map->dirty_pool || !map->switch_grace)
+	    !map->stale || !map->bitmap_slots || !map->bitmap_stale || !map->dirty_pool ||
+	    !map->switch_grace)
 		return -ENOMEM;
 	return 0;
 }
@@ -73,7 +76,9 @@ void map_done(struct map *map)
 	pthread_mutex_destroy(&map->lock);
 	free(map->switch_grace);
 	free(map->dirty_pool);
+	free(map->bitmap_stale);
 	free(map->bitmap_slots);
+	free(map->stale);
 	free(map->lagging);
 	free(map->slots);
 	free(map->reserved);

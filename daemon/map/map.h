@@ -80,6 +80,7 @@ struct dirty_block {
 	bool in_round;		  /* part of the round under way */
 	bool is_frozen;		  /* and @frozen is being made durable by it */
 	bool punching;		  /* punches in flight: no new writers */
+	bool refresh;		  /* the round under way writes it, changed or not */
 	struct dirty_block *next; /* in the free list or the dirty list */
 	struct dirty_block *prev;
 	struct seal_block frozen;		/* what the round writes; also the I/O buffer */
@@ -111,7 +112,9 @@ struct map {
 	uint64_t *reserved;	   /* a bit per block whose pair has space; under @lock */
 	uint64_t *slots;	   /* a bit per block: the slot that counts; under @lock */
 	uint64_t *lagging;	   /* a bit per block whose slots differ; under @lock */
+	uint64_t *stale;	   /* a bit per block whose slots have other entries; under @lock */
 	uint8_t *bitmap_slots;	   /* a byte per bitmap block: the slot that counts */
+	bool *bitmap_stale;	   /* per bitmap block: its slots have other bits; under @lock */
 
 	struct epoch epoch;
 	struct lane **lanes;
@@ -149,6 +152,10 @@ struct map {
 	bool unsynced_punches;		  /* punched since the last fdatasync began */
 	bool punch_failed;		  /* superseded data could not be removed */
 	uint64_t punch_again_ms; /* no sweep before: the last lacked space; 0: it did not */
+	uint64_t nr_stale;	 /* bits in @stale and in @bitmap_stale */
+	uint64_t stale_next;	 /* the block to look at next */
+	uint64_t stale_since_ms; /* 0: none is stale */
+	bool refresh_wanted;	 /* of the next round: see refresh.c */
 	struct map_round *round;
 	struct map_sweep *sweep;
 };

@@ -10,42 +10,15 @@
  * a bit that is durable before its block would make a crash look like damage.
  * Until the bit is there, the new block does not count.
  *
- * A round with nothing frozen is one fdatasync. All steps run on the lane that
+ * A round with nothing frozen is one fdatasync. Once in a while a round also writes
+ * blocks that have not changed: see refresh.c. All steps run on the lane that
  * started the round.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "map/entries.h"
-
-struct block_write {
-	struct ring_op op;
-	struct map *map;
-	struct dirty_block *dirty; /* NULL: not in use */
-	unsigned int slot;	   /* written: the one that does not count */
-};
-
-struct map_round {
-	struct map *map;
-	struct lane *lane;
-	bool active;		    /* under the lock */
-	bool covers_punches;	    /* its first fdatasync makes punches durable */
-	int error;		    /* the first one */
-	struct waiter_line waiters; /* flushes this round serves */
-
-	/* Dirty blocks in this round; those with new entries come first. */
-	struct dirty_block *blocks[DIRTY_BLOCKS_MAX];
-	uint32_t nr_blocks;
-	uint32_t nr_frozen;  /* have new entries */
-	uint32_t next_block; /* to be written */
-	uint32_t nr_writing;
-	struct block_write writes[COMMIT_WRITES_MAX];
-
-	struct ring_op op; /* fdatasync, bitmap write */
-	struct seal_block bitmap;
-	uint64_t bitmap_index; /* being written */
-};
+#include "map/round.h"
 
 int round_init(struct map *map)
 {
@@ -73,7 +46,7 @@ bool round_covers_punches(const struct map *map)
 	return map->round->active && map->round->covers_punches;
 }
 
-static void sync_file(struct map_round *round, void (*done)(struct ring_op *op, int result))
+void round_sync(struct map_round *round, void (*done)(struct ring_op *op, int result))
 {
 	round->op = (struct ring_op){
 		.kind = RING_FDATASYNC,
@@ -87,16 +60,20 @@ static void sync_file(struct map_round *round, void (*done)(struct ring_op *op, 
 static void settle_block(struct map *map, struct dirty_block *dirty)
 {
 	if (dirty->is_frozen) {
+		refresh_note(map, dirty->index,
+			     memcmp(dirty->durable, dirty->frozen.body, sizeof(dirty->durable)) !=
+				     0);
 		memcpy(dirty->durable, dirty->frozen.body, sizeof(dirty->durable));
 		bitset_add(map->lagging, dirty->index);
 	}
 	bitset_move(dirty->superseded, dirty->frozen_touched, MAP_BITSET_WORDS);
 	dirty->in_round = false;
 	dirty->is_frozen = false;
+	dirty->refresh = false;
 	dirty_release_if_settled(map, dirty);
 }
 
-static void round_end(struct map_round *round)
+void round_end(struct map_round *round)
 {
 	struct map *map = round->map;
 	int result = round->error ? -EIO : 0;
@@ -122,110 +99,16 @@ static void round_end(struct map_round *round)
 	pthread_mutex_unlock(&map->lock);
 }
 
-static void bitmap_synced(struct ring_op *op, int result)
-{
-	struct map_round *round = CONTAINER_OF(op, struct map_round, op);
-
-	round->error = result;
-	round_end(round);
-}
-
-static void write_next_bitmap(struct map_round *round);
-
-static void bitmap_written(struct ring_op *op, int result)
-{
-	struct map_round *round = CONTAINER_OF(op, struct map_round, op);
-
-	round->map->bitmap_slots[round->bitmap_index] ^= 1;
-	round->error = result < 0 ? result : 0;
-	round->bitmap_index++;
-	if (round->error)
-		round_end(round);
-	else
-		write_next_bitmap(round);
-}
-
-/* Add the first-time blocks of this round to bitmap block @index. Any there? */
-static bool add_new_bits(struct map_round *round, uint64_t index)
-{
-	struct map *map = round->map;
-	uint64_t first = index * SEAL_BITMAP_BITS;
-	bool any = false;
-
-	for (uint32_t i = 0; i < round->nr_frozen; i++) {
-		uint64_t block = round->blocks[i]->index;
-
-		if (block < first || block - first >= SEAL_BITMAP_BITS ||
-		    map_is_written(map, block))
-			continue;
-		atomic_fetch_or(&map->written[block / 64], (uint64_t)1 << (block % 64));
-		any = true;
-	}
-	return any;
-}
-
-static void build_bitmap(struct map_round *round, uint64_t index, uint64_t generation)
-{
-	struct map *map = round->map;
-	struct block_identity id = map_bitmap_identity(map, index);
-	uint64_t first = index * SEAL_BITMAP_BITS;
-	uint64_t end = min_u64(first + SEAL_BITMAP_BITS, map->nr_blocks);
-
-	memset(&round->bitmap, 0, sizeof(round->bitmap));
-	block_begin(&round->bitmap, &id, generation);
-	for (uint64_t i = first; i < end; i++)
-		if (map_is_written(map, i))
-			round->bitmap.body[(i - first) / 8] |= (uint8_t)(1 << ((i - first) % 8));
-}
-
-static void write_next_bitmap(struct map_round *round)
-{
-	struct map *map = round->map;
-
-	while (round->bitmap_index < map->nr_bitmap_blocks &&
-	       !add_new_bits(round, round->bitmap_index))
-		round->bitmap_index++;
-	if (round->bitmap_index == map->nr_bitmap_blocks) {
-		sync_file(round, bitmap_synced);
-		return;
-	}
-	build_bitmap(round, round->bitmap_index, map_generation_now(map));
-	round->error = block_finish(&round->bitmap, &round->lane->mac);
-	if (round->error) {
-		round_end(round);
-		return;
-	}
-	round->op = (struct ring_op){
-		.kind = RING_WRITE,
-		.fd = map->config.fd,
-		.offset_bytes = map->config.bitmap_offset + round->bitmap_index * SEAL_PAIR_BYTES +
-				(map->bitmap_slots[round->bitmap_index] ^ 1u) * SEAL_BLOCK_BYTES,
-		.data = (uint8_t *)&round->bitmap,
-		.bytes = sizeof(round->bitmap),
-		.done = bitmap_written,
-	};
-	ring_submit(round->lane->ring, &round->op);
-}
-
-static bool has_first_time_block(const struct map_round *round)
-{
-	for (uint32_t i = 0; i < round->nr_frozen; i++)
-		if (!map_is_written(round->map, round->blocks[i]->index))
-			return true;
-	return false;
-}
-
 static void blocks_synced(struct ring_op *op, int result)
 {
 	struct map_round *round = CONTAINER_OF(op, struct map_round, op);
 
 	round->error = result;
-	if (round->error || !has_first_time_block(round)) {
+	if (round->error || !round_writes_bitmap(round)) {
 		round_end(round);
 		return;
 	}
-	round->bitmap_index = 0;
-	write_next_bitmap(round);
+	round_write_bitmap(round);
 }
 
 /* The slot that does not count, of a block to be written now. */
@@ -279,7 +162,7 @@ static void write_more_blocks(struct map_round *round)
 	if (round->error)
 		round_end(round);
 	else
-		sync_file(round, blocks_synced);
+		round_sync(round, blocks_synced);
 }
 
 static void block_written(struct ring_op *op, int result)
@@ -310,7 +193,7 @@ static void data_synced(struct ring_op *op, int result)
 	struct map_round *round = CONTAINER_OF(op, struct map_round, op);
 
 	round->error = result;
-	if (round->error || round->nr_frozen == 0) {
+	if (round->error || (round->nr_frozen == 0 && !round_writes_bitmap(round))) {
 		round_end(round);
 		return;
 	}
@@ -321,7 +204,7 @@ static void data_synced(struct ring_op *op, int result)
 /*
  * Freeze @dirty: all its entries are of completed writes (map_write_end), so the
  * block to be written is its entries as they are now. Later changes wait for
- * the next round. Returns whether there are new entries.
+ * the next round. Returns whether it is to be written.
  */
 static bool freeze_block(struct map *map, struct dirty_block *dirty)
 {
@@ -330,7 +213,8 @@ static bool freeze_block(struct map *map, struct dirty_block *dirty)
 	dirty->in_round = true;
 	bitset_move(dirty->frozen_touched, dirty->touched, MAP_BITSET_WORDS);
 	entries_store(map_entries(map, dirty->index), dirty->frozen.body);
-	dirty->is_frozen = memcmp(dirty->frozen.body, dirty->durable, sizeof(dirty->durable)) != 0;
+	dirty->is_frozen = dirty->refresh ||
+			   memcmp(dirty->frozen.body, dirty->durable, sizeof(dirty->durable)) != 0;
 	if (dirty->is_frozen)
 		block_begin(&dirty->frozen, &id, map_generation_now(map));
 	return dirty->is_frozen;
@@ -343,8 +227,12 @@ static void freeze(struct map_round *round)
 	map->round_no++;
 	round->nr_blocks = 0;
 	round->nr_frozen = 0;
+	round->refreshes = map->refresh_wanted;
+	map->refresh_wanted = false;
+	if (round->refreshes)
+		refresh_take(map);
 	for (struct dirty_block *d = map->dirty_list; d; d = d->next) {
-		if (bitset_is_empty(d->touched, MAP_BITSET_WORDS))
+		if (bitset_is_empty(d->touched, MAP_BITSET_WORDS) && !d->refresh)
 			continue;
 		round->blocks[round->nr_blocks++] = d;
 		if (freeze_block(map, d)) {
@@ -370,7 +258,7 @@ void round_start(struct map *map, struct lane *lane)
 	round->error = 0;
 	waiter_line_move(&round->waiters, &map->round_waiters);
 	freeze(round);
-	sync_file(round, data_synced);
+	round_sync(round, data_synced);
 }
 
 int map_flush(struct map *map, struct lane *lane, struct waiter *waiter)
@@ -397,7 +285,10 @@ void map_tick(struct map *map, struct lane *lane, uint64_t now_ms)
 	pthread_mutex_lock(&map->lock);
 	if (map->graces)
 		grace_poll(map);
-	if ((since != 0 && now_ms >= since + ROUND_MS) || map->unsynced_punches)
+	if (refresh_is_due(map, now_ms))
+		map->refresh_wanted = true;
+	if ((since != 0 && now_ms >= since + ROUND_MS) || map->unsynced_punches ||
+	    map->refresh_wanted)
 		round_start(map, lane);
 	sweep_start(map, lane);
 	pthread_mutex_unlock(&map->lock);

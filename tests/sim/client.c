@@ -115,10 +115,7 @@ static void issue_switch(struct client_op *op)
 /* Of the daemon's own doing; the client is told nothing. */
 static void tick(struct client_op *op)
 {
-	struct image *image = op->client->world->image;
-	const uint64_t now_ms = atomic_load(&image->disk.map.now_ms) + 2 * ROUND_MS;
-
-	map_tick(&image->disk.map, &image->lane, now_ms);
+	world_tick(op->client->world);
 	answered(op, 0);
 }
 

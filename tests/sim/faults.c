@@ -64,14 +64,15 @@ static const struct {
 	enum script_start start;
 	const char *text;
 } scripts[] = {
-	{ START_FRESH, "W0 L" },       { START_FRESH, "F0 W0 L" },
-	{ START_FRESH, "W01 L W1 L" }, { START_FRESH, "T0 W1 L W0" },
-	{ START_FRESH, "Z0 L T0 L" },  { START_FRESH, "W0 W1& L W0" },
-	{ START_SEALED, "W0 L F1" },   { START_SEALED, "T0 L W0 L" },
-	{ START_SEALED, "Y0 F0 W0" },  { START_PLAIN, "W0 L T1 L" },
-	{ START_PLAIN, "F0 F0 c L" },  { START_SEALED, "R0 T01 L W0" },
-	{ START_SEALED, "- W0 L" },    { START_PLAIN, "W0 + W01 L" },
-	{ START_FRESH, "N W0 L W1" },  { START_REKEYED, "W1 - W0 L" },
+	{ START_FRESH, "W0 L" },	{ START_FRESH, "F0 W0 L" },
+	{ START_FRESH, "W01 L W1 L" },	{ START_FRESH, "T0 W1 L W0" },
+	{ START_FRESH, "Z0 L T0 L" },	{ START_FRESH, "W0 W1& L W0" },
+	{ START_SEALED, "W0 L F1" },	{ START_SEALED, "T0 L W0 L" },
+	{ START_SEALED, "Y0 F0 W0" },	{ START_PLAIN, "W0 L T1 L" },
+	{ START_PLAIN, "F0 F0 c L" },	{ START_SEALED, "R0 T01 L W0" },
+	{ START_SEALED, "- W0 L" },	{ START_PLAIN, "W0 + W01 L" },
+	{ START_FRESH, "N W0 L W1" },	{ START_REKEYED, "W1 - W0 L" },
+	{ START_FRESH, "W0 L c W1 L" },
 };
 
 /* What became of a run until it was closed or crashed. */
@@ -134,6 +135,8 @@ static void judge_spoiled(struct outcome *out, const struct client_op *op)
 	const bool failed = atomic_load(&out->world->image->disk.map.failed);
 
 	out->spoiled |= op->error == -EIO && out->fault->kind != RING_READ;
+	/* A round of the daemon's own has nobody to tell: the next one who asks is told. */
+	out->spoiled |= failed && op->step->op == 'c';
 	if (failed && !out->spoiled)
 		verify_failed(out->x, "the export failed, and nobody was told");
 	if (out->spoiled && !failed)

@@ -56,14 +56,8 @@ struct rot_image {
 	uint8_t window[ROT_WINDOW * SECTOR_BYTES];
 	uint64_t findings; /* digest of what a check tells */
 
-	/*
-	 * After a crash: what it reads as, should the newer slot of map block i be gone
-	 * where the slots differ. The one limit of the format (docs/format.md 12): a
-	 * torn newest slot and a rotten one look the same, and the older one counts.
-	 */
-	bool slots_differ[ROT_BLOCKS];
-	unsigned int newer_slot[ROT_BLOCKS];
-	uint8_t older[ROT_BLOCKS][ROT_WINDOW * SECTOR_BYTES];
+	/* After a crash: pairs of slots with the same content, but of two generations. */
+	bool bitmap_differs, slots_differ[ROT_BLOCKS];
 };
 
 /* @image is to be zeroed. All states are of the same disk and keys. */
@@ -75,6 +69,9 @@ uint64_t rot_slot_offset(const struct rot_image *image, unsigned int index, unsi
 
 /* The map block in whose pair byte @offset_bytes is, or -1. */
 int rot_block_at(const struct rot_image *image, uint64_t offset_bytes);
+
+/* Is the byte in one of the pairs whose slots differ? */
+bool rot_is_in_unlike_pair(const struct rot_image *image, uint64_t offset_bytes);
 
 /* Bytes that are there instead of the image's own. */
 struct rot_damage {
@@ -92,7 +89,6 @@ enum rot_opened {
 	ROT_REFUSED, /* the image does not open */
 	ROT_RIGHT,   /* everything as it was */
 	ROT_EIO,     /* all sectors of one map block answer EIO, all others read right */
-	ROT_OLDER,   /* see rot_image.older */
 	ROT_WRONG,   /* *ret_why says what */
 };
 

@@ -61,6 +61,10 @@ static const struct suite suites[] = {
 	{ "three sectors", THREE " - N K P", START_FRESH, 0, false, 3, 1, 3, 1 },
 	{ "three sectors, all", ALL, START_FRESH, 0, false, 2, 1, 4, 1 },
 
+	/* Ticks refresh stale slots. */
+	{ "left alone", "W0 W1 L c K P", START_FRESH, 1, false, 4, 1, 5, 1 },
+	{ "left alone, together", "W0 L c", START_PLAIN, 1, true, 4, 2, 5, 2 },
+
 	/* Some at the same time. */
 	{ "one sector, together", ONE " R0 - + N", START_FRESH, 0, true, 3, 2, 3, 10 },
 	{ "one sector, written, together", ONE " R0 - + N", START_SEALED, 0, true, 3, 2, 3, 10 },

@@ -214,6 +214,13 @@ int world_wait(struct world *world)
 	return ring_wait(&world->tap.ring, -1);
 }
 
+void world_tick(struct world *world)
+{
+	struct map *map = &world->image->disk.map;
+
+	map_tick(map, &world->image->lane, atomic_load(&map->now_ms) + 2 * ROUND_MS);
+}
+
 static void drained_for_switch(struct waiter *waiter)
 {
 	CONTAINER_OF(waiter, struct world, switch_waiter)->switch_ready = true;

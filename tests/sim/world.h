@@ -81,6 +81,9 @@ bool world_turn(struct world *world);
 /* Wait for one completion. Returns ring_wait()'s result, -EDEADLK: none can come. */
 int world_wait(struct world *world);
 
+/* The worker's tick, more than a second after the last one. */
+void world_tick(struct world *world);
+
 /* Begin to switch encryption; then, when @switch_ready, make it durable and end it. */
 void world_switch_begin(struct world *world);
 int world_switch_end(struct world *world, enum image_target target);
