@@ -45,8 +45,8 @@ struct suite {
 static const struct suite suites[] = {
 	/* Few, and they see a lot. */
 	{ "two sectors, off, together", "W0 W1 T0 L", START_PLAIN, 0, true, 3, 2, 4, 4 },
-	{ "same sector, many orders", "W0 T0", START_PLAIN, 0, true, 3, 16, 4, 50 },
-	{ "half written, many orders", "W0 W01 T0", START_HALF, 0, true, 3, 16, 4, 50 },
+	{ "same sector, many orders", "W0 T0", START_PLAIN, 0, true, 3, 16, 4, 16 },
+	{ "half written, many orders", "W0 W01 T0", START_HALF, 0, true, 3, 16, 4, 16 },
 
 	/* One operation after the other. */
 	{ "one sector", ONE SWITCHES, START_FRESH, 0, false, 4, 1, 4, 1 },
@@ -66,10 +66,10 @@ static const struct suite suites[] = {
 	{ "left alone, together", "W0 L c", START_PLAIN, 1, true, 4, 2, 5, 2 },
 
 	/* Some at the same time. */
-	{ "one sector, together", ONE " R0 - + N", START_FRESH, 0, true, 3, 2, 3, 10 },
-	{ "one sector, written, together", ONE " R0 - + N", START_SEALED, 0, true, 3, 2, 3, 10 },
-	{ "one sector, off, together", ONE " R0 + N", START_PLAIN, 0, true, 3, 2, 3, 10 },
-	{ "two sectors, together", TWO_TOGETHER, START_FRESH, 0, true, 3, 2, 3, 10 },
+	{ "one sector, together", ONE " R0 - + N", START_FRESH, 0, true, 3, 2, 3, 6 },
+	{ "one sector, written, together", ONE " R0 - + N", START_SEALED, 0, true, 3, 2, 3, 6 },
+	{ "one sector, off, together", ONE " R0 + N", START_PLAIN, 0, true, 3, 2, 3, 6 },
+	{ "two sectors, together", TWO_TOGETHER, START_FRESH, 0, true, 3, 2, 3, 6 },
 	{ "two blocks, together", TWO_TOGETHER, START_SEALED, 1, true, 3, 2, 3, 6 },
 };
 
