@@ -23,6 +23,7 @@
 #include "image/base_identity.h"
 #include "image/dirty_store.h"
 #include "image/problem.h"
+#include "image/rewrite.h"
 #include "keys/keyring.h"
 #include "request/disk.h"
 #include "sealblk/seal_format.h"
@@ -54,6 +55,7 @@ struct image {
 	struct inbox inbox;
 	struct lane lane; /* of the opening and closing thread */
 	struct lane *only_lane;
+	struct rewrite rewrite;
 
 	/* The session. */
 	const struct xts_ops *xts;
@@ -109,6 +111,9 @@ void image_lane_done(struct lane *lane);
  * Returns 0, -ENOMEM, -EIO or -ENOKEY.
  */
 int MUST_CHECK image_lane_learn(struct image *image, struct lane *lane, uint8_t value);
+
+/* Forget the keys of planes that are no more, a bit of @gone each. On the lane's thread. */
+void image_lane_forget(struct lane *lane, uint32_t gone);
 
 /* What the current plane is to be. */
 enum image_target {
@@ -175,6 +180,13 @@ int MUST_CHECK image_write_keyring(struct image *image);
 int MUST_CHECK image_flush(struct image *image);
 /* ... until nothing is dirty, committing or sweeping. */
 int MUST_CHECK image_settle(struct image *image);
+
+/*
+ * switch.c: wipe keys that no plane names from the keyring and, durably, from the
+ * image: of a switch that a crash cut short, or of planes that are gone. 0 or a
+ * negative errno; nothing is written when there are none.
+ */
+int MUST_CHECK image_drop_unnamed_keys(struct image *image);
 
 /*
  * recover.c: punch all that no entry names. Returns 0 also when the file system

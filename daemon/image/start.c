@@ -95,6 +95,13 @@ int image_lane_learn(struct image *image, struct lane *lane, uint8_t value)
 	return key ? cipher_add(lane, image->xts, value, key) : -ENOKEY;
 }
 
+void image_lane_forget(struct lane *lane, uint32_t gone)
+{
+	for (uint8_t value = SEAL_ENTRY_PLANE_FIRST; value < MAP_VALUES; value++)
+		if (gone >> value & 1)
+			cipher_drop(lane, value);
+}
+
 void image_lane_done(struct lane *lane)
 {
 	cipher_done(lane);
@@ -272,6 +279,11 @@ static int begin_session(struct image *image, const struct image_session *sessio
 	}
 	image->dirty_store->ops->keep_only(image->dirty_store, image->super.uuid, nonce);
 	image->started = true;
+	if (image_drop_unnamed_keys(image) < 0) {
+		problem_set(problem, "image", image->path, "cannot write its keyring");
+		return -EIO;
+	}
+	image_rewrite_look(image);
 	return 0;
 }
 

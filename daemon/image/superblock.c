@@ -141,6 +141,8 @@ static bool policy_is_sound(const struct seal_superblock *super)
 	return super->encryption_enabled <= 1 && super->revoked <= 1 && super->has_base <= 1 &&
 	       kind == (super->encryption_enabled ? SEAL_PLANE_SEALED : SEAL_PLANE_PLAIN) &&
 	       (super->open_state == SEAL_CLEAN || super->open_state == SEAL_UNCLEAN) &&
+	       super->rewrites <= (SEAL_REWRITE_ENCRYPT | SEAL_REWRITE_REKEY) &&
+	       (super->rewrites_paused & ~super->rewrites) == 0 &&
 	       le64_get(super->open_seq) >> (64 - SEAL_ROUND_BITS) == 0;
 }
 

@@ -76,9 +76,10 @@ static int make_room(struct image *image, uint64_t file_offset_bytes)
 	return image_sync(image) < 0 ? -EIO : 0;
 }
 
-/* Keys that no plane names: of a switch that a crash cut short, or of a plane given up. */
-static void drop_unnamed_keys(struct image *image)
+static bool drop_unnamed_keys(struct image *image)
 {
+	bool any = false;
+
 	for (unsigned int row = 0; row < PLANE_KEYS_MAX; row++) {
 		const uint64_t key_id = le64_get(image->keyring.plane_keys[row].key_id);
 		bool named = false;
@@ -86,9 +87,17 @@ static void drop_unnamed_keys(struct image *image)
 		for (unsigned int i = 0; i < PLANES_MAX; i++)
 			named |= image->super.planes[i].kind == SEAL_PLANE_SEALED &&
 				 le64_get(image->super.planes[i].key_id) == key_id;
-		if (!named)
-			keyring_drop_plane_key(&image->keyring, image->keys, key_id);
+		if (named || key_id == 0)
+			continue;
+		keyring_drop_plane_key(&image->keyring, image->keys, key_id);
+		any = true;
 	}
+	return any;
+}
+
+int image_drop_unnamed_keys(struct image *image)
+{
+	return drop_unnamed_keys(image) ? image_write_keyring(image) : 0;
 }
 
 /* A new key, durable in both keyrings (invariant 6). */
@@ -169,8 +178,10 @@ int image_switch(struct image *image, enum image_target target, uint64_t now_s,
 		r = set_policy(image, (uint8_t)r, now_s);
 	if (r == 0)
 		r = image_lane_learn(image, &image->lane, image->super.current_plane);
-	if (r == 0)
+	if (r == 0) {
+		image_rewrite_look(image);
 		return 0;
+	}
 	if (r != -ENOSPC && r != -EFBIG)
 		map_fail(&image->disk.map, r);
 	problem_set(problem, "image", image->path, "cannot switch planes: %s", why(r));

@@ -321,6 +321,50 @@ void keyring_drop_plane_key(struct seal_keyring *ring, struct keyring_keys *keys
 		explicit_bzero(&keys->plane[place], sizeof(keys->plane[place]));
 }
 
+/* All rows of @ring, which has their ids, under the image key of @keys. */
+static int seal_rows(struct seal_keyring *ring, const struct keyring_keys *keys)
+{
+	int r = 0;
+
+	for (unsigned int i = 0; i < MAC_KEYS_MAX && r == 0; i++)
+		if (ring->mac_keys[i].purpose)
+			r = key_wrap_seal_row(
+				&ring->mac_keys[i], keys,
+				keyring_find_mac_key(keys, le64_get(ring->mac_keys[i].key_id)));
+	for (unsigned int i = 0; i < PLANE_KEYS_MAX && r == 0; i++)
+		if (ring->plane_keys[i].purpose)
+			r = key_wrap_seal_row(
+				&ring->plane_keys[i], keys,
+				keyring_find_plane_key(keys, le64_get(ring->plane_keys[i].key_id))
+					->bytes);
+	return r;
+}
+
+int keyring_renew_image_key(struct seal_keyring *ring, struct keyring_keys *keys,
+			    const struct key_secret *secret, unsigned int slot)
+{
+	CLEANUP(keys_freep) struct keyring_keys *renewed = key_mem_new(sizeof(*renewed));
+	struct seal_keyring next = *ring;
+	int r;
+
+	if (!renewed)
+		return -ENOMEM;
+	*renewed = *keys;
+	for (unsigned int i = 0; i < KEY_SLOTS_MAX; i++)
+		if (i != slot)
+			keyring_drop_slot(&next, i);
+	r = random_private(renewed->image_key, sizeof(renewed->image_key));
+	if (r == 0)
+		r = key_wrap_seal_slot(&next.slots[slot], renewed, secret);
+	if (r == 0)
+		r = seal_rows(&next, renewed);
+	if (r < 0)
+		return r;
+	*ring = next;
+	*keys = *renewed;
+	return 0;
+}
+
 /* Id 0 marks an empty place, so nobody may find it. */
 const struct xts_key *keyring_find_plane_key(const struct keyring_keys *keys, uint64_t key_id)
 {

@@ -93,6 +93,14 @@ int MUST_CHECK keyring_add_plane_key(struct seal_keyring *ring, struct keyring_k
 /* Empty the row of plane key @key_id in both, if there is one. The key is wiped. */
 void keyring_drop_plane_key(struct seal_keyring *ring, struct keyring_keys *keys, uint64_t key_id);
 
+/*
+ * Draw a new image key: it wraps all MAC and plane keys anew, and @secret, which
+ * opens @slot, opens it from there; all other slots become empty. keyring_finish()
+ * comes after. Returns 0, -ENOMEM or -EIO; on failure nothing has changed.
+ */
+int MUST_CHECK keyring_renew_image_key(struct seal_keyring *ring, struct keyring_keys *keys,
+				       const struct key_secret *secret, unsigned int slot);
+
 /* NULL when there is none of this id. The memory is @keys'. */
 const struct xts_key *keyring_find_plane_key(const struct keyring_keys *keys, uint64_t key_id);
 const uint8_t *keyring_find_mac_key(const struct keyring_keys *keys, uint64_t key_id);

@@ -122,6 +122,10 @@ int MUST_CHECK map_io_prepare(struct map *map, struct lane *lane, uint64_t index
 int MUST_CHECK map_io_init(struct map *map);
 void map_io_done(struct map *map);
 
+/* write.c: under the lock. All of map_write_begin() but for entering the epoch. */
+int MUST_CHECK map_begin_first_write(struct map *map, struct lane *lane, uint64_t first_sector,
+				     uint64_t nr_sectors, struct waiter *waiter);
+
 /* round.c: under the lock. Starts a round on @lane unless one is under way. */
 void round_start(struct map *map, struct lane *lane);
 int MUST_CHECK round_init(struct map *map);

@@ -24,7 +24,9 @@ struct lane {
 	void *worker;			   /* for @notify */
 	struct mac_ctx mac;
 	struct epoch_lane epoch;
-	struct xts *xts; /* expanded keys: see request/cipher.h */
+	_Atomic uint64_t
+		nr_requests; /* started, ever; the rewriter looks whether clients are there */
+	struct xts *xts;     /* expanded keys: see request/cipher.h */
 };
 
 /*

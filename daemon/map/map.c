@@ -230,6 +230,25 @@ uint64_t map_add_plane(struct map *map, uint8_t value, const struct map_plane *p
 	return born;
 }
 
+void map_drop_plane(struct map *map, uint8_t value)
+{
+	pthread_mutex_lock(&map->lock);
+	map->config.planes[value].kind = SEAL_PLANE_NONE;
+	map->config.plane_born[value] = UINT64_MAX;
+	pthread_mutex_unlock(&map->lock);
+}
+
+bool map_has_stale_bitmap(struct map *map)
+{
+	bool any = false;
+
+	pthread_mutex_lock(&map->lock);
+	for (uint64_t i = 0; i < map->nr_bitmap_blocks; i++)
+		any |= map->bitmap_stale[i];
+	pthread_mutex_unlock(&map->lock);
+	return any;
+}
+
 void map_fail(struct map *map, int error)
 {
 	pthread_mutex_lock(&map->lock);

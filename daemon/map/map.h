@@ -212,6 +212,25 @@ void map_write_end(struct map *map, struct lane *lane, uint64_t first_sector, ui
 		   uint8_t entry, unsigned int parity, int result);
 
 /*
+ * The background rewrite. Claim, as map_write_begin() would, the first run of
+ * sectors of the range, which lies in one map block, whose entry is one of
+ * @wanted (bit n: map value n; bit 0: data of the base) and not the current
+ * plane. *ret_run: where it is; its entry is the plane to write it to. The same
+ * sectors go to map_write_end(). Returns 0, 1 (wait, then try again), -ENOENT:
+ * there is none; -EIO: failed, damaged, or the base cannot be asked; -ENOSPC.
+ */
+int MUST_CHECK map_rewrite_begin(struct map *map, struct lane *lane, uint64_t first_sector,
+				 uint64_t nr_sectors, uint32_t wanted, struct waiter *waiter,
+				 struct map_run *ret_run, unsigned int *ret_parity);
+
+/* May block @index hold any of @wanted? Costs nothing. Any thread. */
+bool map_may_want(const struct map *map, uint64_t index, uint32_t wanted);
+
+/* Is a slot stale? If so, the next round refreshes some, however young. */
+bool map_is_stale(struct map *map);
+void map_refresh_all(struct map *map);
+
+/*
  * Make sectors read as zeros; those that do already are left alone. Does the
  * part of the range in the first map block; *ret_sectors: how far it came.
  * Returns 0, 1 (wait, then call again from *ret_sectors on), -EIO, -ENOSPC.
@@ -246,6 +265,12 @@ void map_switch_end(struct map *map, uint8_t current);
  * come may name it, older ones may not. Returns that generation, for its row.
  */
 uint64_t map_add_plane(struct map *map, uint8_t value, const struct map_plane *plane);
+
+/* No entry, in memory or in a slot, names plane @value any more: it is no plane. */
+void map_drop_plane(struct map *map, uint8_t value);
+
+/* Is a slot of a bitmap block stale? */
+bool map_has_stale_bitmap(struct map *map);
 
 /* Nothing dirty, nothing to punch, no round or sweep under way? */
 bool map_is_settled(struct map *map);

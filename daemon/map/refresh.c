@@ -6,7 +6,7 @@
  * back. So a block that has been left alone for a while is written once more, by
  * a round like any other: from then on both slots say the same.
  *
- * All under the map's lock.
+ * All under the map's lock, but for the last two.
  */
 #include "map/entries.h"
 
@@ -63,4 +63,21 @@ void refresh_take(struct map *map)
 	}
 	map->stale_next = i < map->nr_blocks ? i : 0;
 	map->stale_since_ms = atomic_load(&map->now_ms) + 1;
+}
+
+bool map_is_stale(struct map *map)
+{
+	bool stale;
+
+	pthread_mutex_lock(&map->lock);
+	stale = map->nr_stale > 0;
+	pthread_mutex_unlock(&map->lock);
+	return stale;
+}
+
+void map_refresh_all(struct map *map)
+{
+	pthread_mutex_lock(&map->lock);
+	map->refresh_wanted |= map->nr_stale > 0;
+	pthread_mutex_unlock(&map->lock);
 }

@@ -89,8 +89,8 @@ static int prepare_blocks(struct map *map, struct lane *lane, uint64_t first_sec
 	return 0;
 }
 
-static int write_begin(struct map *map, struct lane *lane, uint64_t first_sector,
-		       uint64_t nr_sectors, struct waiter *waiter)
+int map_begin_first_write(struct map *map, struct lane *lane, uint64_t first_sector,
+			  uint64_t nr_sectors, struct waiter *waiter)
 {
 	uint64_t end_sector = first_sector + nr_sectors;
 	int r;
@@ -123,7 +123,7 @@ int map_write_begin(struct map *map, struct lane *lane, uint64_t first_sector, u
 	int r;
 
 	pthread_mutex_lock(&map->lock);
-	r = write_begin(map, lane, first_sector, nr_sectors, waiter);
+	r = map_begin_first_write(map, lane, first_sector, nr_sectors, waiter);
 	if (r == 0) {
 		*ret_entry = atomic_load(&map->current);
 		*ret_parity = epoch_enter(&map->epoch, &lane->epoch);

@@ -49,9 +49,15 @@ int cipher_add(struct lane *lane, const struct xts_ops *ops, uint8_t entry,
 {
 	int r = init_plane(lane, ops, entry, plane_key);
 
-	for (uint64_t tib = 0; r < 0 && tib < lane->disk->nr_tib; tib++)
-		xts_done(xts_of(lane, entry, tib));
+	if (r < 0)
+		cipher_drop(lane, entry);
 	return r;
+}
+
+void cipher_drop(struct lane *lane, uint8_t entry)
+{
+	for (uint64_t tib = 0; tib < lane->disk->nr_tib; tib++)
+		xts_done(xts_of(lane, entry, tib));
 }
 
 bool cipher_has(const struct lane *lane, uint8_t entry)

@@ -21,6 +21,9 @@ int MUST_CHECK cipher_init(struct lane *lane, const struct xts_ops *ops,
 int MUST_CHECK cipher_add(struct lane *lane, const struct xts_ops *ops, uint8_t entry,
 			  const struct xts_key *plane_key);
 
+/* Wipe the keys of plane @entry, which is no more. Nothing may be in flight in it. */
+void cipher_drop(struct lane *lane, uint8_t entry);
+
 /* Does @lane know a key for plane @entry? */
 bool cipher_has(const struct lane *lane, uint8_t entry);
 

@@ -30,7 +30,7 @@ struct req_part {
 enum req_context { REQ_CONTEXT_ALLOCATION, REQ_CONTEXT_ENCRYPTION, REQ_CONTEXTS };
 
 struct request {
-	/* Filled in by the owner, then read only. */
+	/* Filled in by the owner, then read only (but see step_claim). */
 	struct lane *lane;
 	enum req_op op;
 	uint64_t first_sector; /* the gate has seen to it that the range is */
@@ -38,6 +38,8 @@ struct request {
 	bool fua;
 	bool no_hole;		   /* WRITE_ZEROES: write them, keep the space */
 	bool one_extent;	   /* BLOCK_STATUS: NBD_CMD_FLAG_REQ_ONE */
+	bool rewrite;		   /* WRITE: not the client's data, but what is there: ... */
+	uint32_t moved_entries;	   /* ... if its entry is one of these (map_rewrite_begin()) */
 	bool wanted[REQ_CONTEXTS]; /* BLOCK_STATUS */
 	uint8_t *data;		   /* the lent buffer */
 	void (*done)(struct request *request);
@@ -87,7 +89,7 @@ void req_woken(struct waiter *waiter);
 /* The step cannot do its work: note the first error. Returns STEP_NEXT. */
 enum req_step_result req_failed(struct request *request, int error);
 
-/* read.c, write.c, status.c */
+/* read.c, write.c, rewrite.c, status.c */
 enum req_step_result step_enter(struct request *request);
 enum req_step_result step_map(struct request *request);
 enum req_step_result step_load(struct request *request);
@@ -101,6 +103,8 @@ enum req_step_result step_admit(struct request *request);
 enum req_step_result step_encrypt(struct request *request);
 enum req_step_result step_store(struct request *request);
 enum req_step_result step_settle(struct request *request);
+enum req_step_result step_claim(struct request *request);
+enum req_step_result step_reseal(struct request *request);
 enum req_step_result step_zero(struct request *request);
 enum req_step_result step_durable(struct request *request);
 enum req_step_result step_durable_if_fua(struct request *request);

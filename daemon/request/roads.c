@@ -21,7 +21,7 @@
 enum { ROAD_STEPS_MAX = 8 };
 
 /* Roads that no command names: kinds of a command that go another way. */
-enum { ROAD_FILL = REQ_OPS, ROAD_NOTHING, ROADS };
+enum { ROAD_FILL = REQ_OPS, ROAD_REWRITE, ROAD_NOTHING, ROADS };
 
 struct road_step {
 	enum req_step_result (*run)(struct request *request);
@@ -51,6 +51,10 @@ static const struct road roads[ROADS] = {
 			     { step_encrypt, false }, { step_store, false },
 			     { step_settle, true }, { step_next_round, false },
 			     { step_durable_if_fua, false } } },
+	[ROAD_REWRITE] = { 1, { { step_claim, false }, { step_map, false }, { step_load, false },
+				{ step_decrypt, false }, { step_next_round, false },
+				{ step_reseal, true }, { step_store, false },
+				{ step_settle, true } } },
 };
 /* clang-format on */
 
@@ -60,6 +64,8 @@ static const struct road *road_of(const struct request *request)
 		return &roads[ROAD_NOTHING];
 	if (request->op == REQ_ZERO && request->no_hole)
 		return &roads[ROAD_FILL];
+	if (request->op == REQ_WRITE && request->rewrite)
+		return &roads[ROAD_REWRITE];
 	return &roads[request->op];
 }
 
@@ -136,6 +142,11 @@ uint64_t req_buffer_bytes(enum req_op op, bool no_hole, uint64_t nr_sectors)
 
 void req_start(struct request *request)
 {
+	/* Nobody else writes it: no need of a locked instruction. */
+	atomic_store_explicit(
+		&request->lane->nr_requests,
+		atomic_load_explicit(&request->lane->nr_requests, memory_order_relaxed) + 1,
+		memory_order_relaxed);
 	request->error = 0;
 	request->step = 0;
 	request->entered = false;

@@ -79,6 +79,16 @@ enum {
 	ROUND_MS = 1000,	    /* uncommitted entries grow no older than this */
 };
 
+/* The background rewrite. */
+enum {
+	REWRITE_BYTES = 1 << 20, /* of a piece: one read, one write */
+	REWRITES_MAX = 16,	 /* pieces in flight per image */
+	REWRITE_SKIP_MAX = 4096, /* map blocks looked at in one turn */
+	REWRITE_REST = 9,	 /* beside clients: of ten parts of time, so many are theirs */
+	REWRITE_QUIET_MS = 200,	 /* no client's request for so long: none is there */
+	REWRITE_AGAIN_MS = 5000, /* to try again what failed */
+};
+
 /* Keys. */
 enum {
 	KEY_FILE_BYTES_MIN = 32,

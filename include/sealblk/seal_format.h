@@ -69,6 +69,11 @@ enum seal_open_state {
 	SEAL_UNCLEAN = 2,
 };
 
+enum seal_rewrite {
+	SEAL_REWRITE_ENCRYPT = 1, /* until no sector is plain or the base's */
+	SEAL_REWRITE_REKEY = 2,	  /* until only one sealed plane holds any */
+};
+
 /* One row of the plane table; row i is map value i + 2. */
 struct seal_plane {
 	uint8_t kind; /* enum seal_plane_kind */
@@ -121,7 +126,10 @@ struct seal_superblock {
 	uint8_t open_nonce[SEAL_NONCE_BYTES]; /* pairs the image with its dirty file */
 	uint8_t boot_id[SEAL_UUID_BYTES];
 
-	uint8_t reserved3[512 - 232];
+	/* Background rewrites under way: bits of enum seal_rewrite. */
+	uint8_t rewrites;
+	uint8_t rewrites_paused; /* of these */
+	uint8_t reserved3[512 - 234];
 	struct seal_plane planes[PLANES_MAX];
 
 	uint8_t reserved4[4096 - 512 - 64 * PLANES_MAX - 48];

@@ -112,6 +112,27 @@ static void issue_switch(struct client_op *op)
 	world_switch_begin(op->client->world);
 }
 
+static void begin_rewrite(struct client_op *op)
+{
+	struct client *client = op->client;
+	const int r = world_rewrite_begin(client->world, op->step->op == 'E' ? SEAL_REWRITE_ENCRYPT
+									     : SEAL_REWRITE_REKEY);
+
+	/* One that is waited for already answers for all. */
+	if (r < 0 || client->rewriting)
+		answered(op, r);
+	else
+		client->rewriting = op;
+}
+
+static void issue_rewrite(struct client_op *op)
+{
+	if (op->step->op == 'X' && !(op->client->world->image->super.rewrites & SEAL_REWRITE_REKEY))
+		issue_switch(op);
+	else
+		begin_rewrite(op);
+}
+
 /* Of the daemon's own doing; the client is told nothing. */
 static void tick(struct client_op *op)
 {
@@ -135,6 +156,8 @@ struct client_op *client_issue(struct client *client, const struct script_step *
 		issue_read(op);
 	else if (step->op == 'c')
 		tick(op);
+	else if (op_is_rewrite(step->op))
+		issue_rewrite(op);
 	else
 		issue_switch(op);
 	return op;
@@ -162,8 +185,15 @@ static int end_switch(struct client *client)
 {
 	struct client_op *op = client->switching;
 	const unsigned int left = client->world->image->super.current_plane;
-	const int r = world_switch_end(client->world, target_of(op->step->op));
+	int r = 0;
 
+	if (op->step->op == 'X')
+		r = image_renew_key(client->world->image, world_secret(), false,
+				    &client->world->problem);
+	if (r == 0)
+		r = world_switch_end(client->world, target_of(op->step->op));
+	else
+		map_switch_end(&client->world->image->disk.map, (uint8_t)left);
 	client->world->switch_ready = false;
 	client->switching = NULL;
 	if (r == 0) {
@@ -172,9 +202,57 @@ static int end_switch(struct client *client)
 		client->frozen_plane = left;
 		peek_plane(client, client->frozen_plane, client->frozen);
 	}
-	answered(op, r);
+	if (r == 0 && op->step->op == 'X')
+		begin_rewrite(op);
+	else
+		answered(op, r);
 	/* An export that has failed lives on: that is the fault loops' to judge. */
 	return 0;
+}
+
+/* Nothing in the window is plain or the base's; or it lies under one key. */
+static bool rewrite_is_done(const struct world *world, char op)
+{
+	const struct image *image = world->image;
+	const struct map *map = &image->disk.map;
+	struct map_run run;
+
+	if (image->super.rewrites & (op == 'E' ? SEAL_REWRITE_ENCRYPT : SEAL_REWRITE_REKEY))
+		return false;
+	if (op == 'E' && image->super.has_base)
+		return false;
+	for (uint64_t i = 0; i < window_sectors(world); i++) {
+		if (map_find(map, window_first(world) + i, 1, &run) < 0)
+			return false;
+		if (op == 'E' && run.entry != SEAL_ENTRY_ZERO &&
+		    map->config.planes[run.entry].kind != SEAL_PLANE_SEALED)
+			return false;
+		if (op == 'X' && map->config.planes[run.entry].kind == SEAL_PLANE_SEALED &&
+		    run.entry != image->super.current_plane)
+			return false;
+	}
+	return true;
+}
+
+static bool turn_rewrite(struct client *client)
+{
+	struct client_op *op = client->rewriting;
+	const struct map_config *config = &client->world->image->disk.map.config;
+	bool over;
+	int error;
+	const bool any = world_rewrite_turn(client->world, &over, &error);
+
+	/* Its place may be another plane's now. */
+	if (config->planes[client->frozen_plane].kind == SEAL_PLANE_NONE)
+		client->has_frozen = false;
+	if (!over)
+		return any;
+	client->rewriting = NULL;
+	/* Unless encryption was switched off meanwhile, all of it is done. */
+	if (error == 0 && client->world->image->super.encryption_enabled)
+		client->unfinished |= !rewrite_is_done(client->world, op->step->op);
+	answered(op, error);
+	return true;
 }
 
 bool client_left_plane_alone(const struct client *client)
@@ -218,6 +296,8 @@ int client_wait(struct client *client, const struct client_op *op)
 			any = true;
 			r = end_switch(client);
 		}
+		if (client->rewriting)
+			any |= turn_rewrite(client);
 		if (r == 0 && any)
 			continue;
 		if (r == 0 && is_over(client, op))

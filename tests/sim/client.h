@@ -29,7 +29,9 @@ struct client {
 	struct oracle *oracle;
 	uint32_t next_content;	     /* of the next data to be written */
 	struct client_op *switching; /* NULL: encryption is not being switched */
+	struct client_op *rewriting; /* NULL: no rewrite is being waited for */
 	uint64_t nr_answers;
+	bool unfinished;   /* a rewrite was said to be done, and is not */
 	bool strange_read; /* one answered with what it may not: see below */
 	struct content_set read_allowed;
 	uint32_t read_found;

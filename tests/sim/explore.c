@@ -253,6 +253,8 @@ static void check_client(struct explorer *x, const struct client *client, int r)
 {
 	if (r < 0)
 		verify_failed(x, "the program is stuck: %s", strerror(-r));
+	if (client->unfinished)
+		verify_failed(x, "a rewrite is said to be done, and is not");
 	if (client->strange_read)
 		verify_failed_content(x, client->read_sector, client->read_found,
 				      &client->read_allowed);

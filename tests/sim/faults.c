@@ -72,7 +72,8 @@ static const struct {
 	{ START_PLAIN, "F0 F0 c L" },	{ START_SEALED, "R0 T01 L W0" },
 	{ START_SEALED, "- W0 L" },	{ START_PLAIN, "W0 + W01 L" },
 	{ START_FRESH, "N W0 L W1" },	{ START_REKEYED, "W1 - W0 L" },
-	{ START_FRESH, "W0 L c W1 L" },
+	{ START_FRESH, "W0 L c W1 L" }, { START_FRESH, "W0 E W1 L" },
+	{ START_SEALED, "X W0 L" },	{ START_HALF, "+ E W1 L" },
 };
 
 /* What became of a run until it was closed or crashed. */
@@ -159,6 +160,8 @@ static void run_ops(struct outcome *out, const struct script *script, uint32_t f
 		judge_answer(out, op, struck);
 		judge_spoiled(out, op);
 	}
+	if (client->unfinished)
+		verify_failed(out->x, "a rewrite is said to be done, and is not");
 	if (client->strange_read)
 		verify_failed(out->x, "a READ answered with what it may not");
 	free(client);

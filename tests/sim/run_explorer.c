@@ -65,6 +65,12 @@ static const struct suite suites[] = {
 	{ "left alone", "W0 W1 L c K P", START_FRESH, 1, false, 4, 1, 5, 1 },
 	{ "left alone, together", "W0 L c", START_PLAIN, 1, true, 4, 2, 5, 2 },
 
+	/* Rewrites in the background. */
+	{ "rewritten", "W0 W01 T0 L E X - + N K P", START_PLAIN, 0, false, 3, 1, 4, 1 },
+	{ "rewritten, two blocks", "W0 W01 L E X K P", START_FRESH, 1, false, 3, 1, 4, 1 },
+	{ "rewritten, together", "W0 T0 F1 E X R0", START_HALF, 0, true, 3, 2, 3, 6 },
+	{ "rewritten, rekeyed, together", "W0 T1 E X - R0", START_REKEYED, 0, true, 3, 2, 3, 6 },
+
 	/* Some at the same time. */
 	{ "one sector, together", ONE " R0 - + N", START_FRESH, 0, true, 3, 2, 3, 6 },
 	{ "one sector, written, together", ONE " R0 - + N", START_SEALED, 0, true, 3, 2, 3, 6 },

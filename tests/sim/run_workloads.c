@@ -47,7 +47,7 @@ static const struct geometry geometry = {
 };
 
 /* What is issued, as often as it stands here. */
-static const char letters[] = "WWWWWWWWWWFFTTTYZZLLLLLRRRRRRccc-+N";
+static const char letters[] = "WWWWWWWWWWFFTTTYZZLLLLLRRRRRRccc-+NEX";
 
 struct figures {
 	uint64_t nr_runs, nr_ops, nr_kills, nr_power_cuts, nr_recovery_crashes, nr_looks, nr_closes;
@@ -211,6 +211,9 @@ static uint32_t oldest_read(const struct client *client)
 static bool is_out_of_place(struct run *run, const struct script_step *step)
 {
 	if (op_is_switch(step->op) && run->client.switching)
+		return true;
+	if (op_is_rewrite(step->op) &&
+	    (!run->enabled || run->client.switching || run->client.rewriting))
 		return true;
 	if (step->op == 'N' && run->nr_planes_added == PLANES_ADDED_MAX)
 		return true;

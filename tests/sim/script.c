@@ -23,7 +23,7 @@ static const char *parse_step(const char *at, struct script_step *ret_step)
 {
 	struct script_step step = { .op = *at++, .waited = true };
 
-	sim_require(strchr("WFZTYLR-+NcKP", step.op) != NULL, "no such operation");
+	sim_require(strchr("WFZTYLR-+NEXcKP", step.op) != NULL, "no such operation");
 	if (op_has_sectors(step.op)) {
 		const uint8_t first = (uint8_t)(*at++ - '0');
 		const uint8_t last = at[0] >= '0' && at[0] <= '9' ? (uint8_t)(*at++ - '0') : first;
@@ -96,7 +96,7 @@ uint64_t script_digest(const struct script *script)
 
 /* ---- which are worth a run ------------------------------------------------ */
 
-/* Off when on, on when off, a new plane at any time; one at a time. */
+/* Off when on, on when off, a new plane at any time; one at a time. Rewrites when on. */
 static bool switches_make_sense(const struct script *script)
 {
 	bool enabled = script->start != START_PLAIN && script->start != START_HALF;
@@ -107,6 +107,8 @@ static bool switches_make_sense(const struct script *script)
 
 		if (op_is_crash(step->op))
 			under_way = false;
+		if (op_is_rewrite(step->op) && (!enabled || under_way))
+			return false;
 		if (!op_is_switch(step->op))
 			continue;
 		if (under_way || (step->op != 'N' && enabled == (step->op == '+')))

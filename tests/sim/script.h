@@ -8,6 +8,7 @@
  *	W write   F write with FUA   Z write zeroes, no hole   T trim   Y trim with FUA
  *	L flush   R read
  *	- encryption off             + encryption on           N a new plane, sealed
+ *	E rewrite until all is encrypted   X rekey and rewrite until the old key is gone
  *	c the worker's tick, a second later
  *	K kill of the daemon         P power cut               (both: and open again)
  *
@@ -65,9 +66,15 @@ static inline bool op_is_crash(char op)
 	return op == 'K' || op == 'P';
 }
 
+static inline bool op_is_rewrite(char op)
+{
+	return op == 'E' || op == 'X';
+}
+
+/* Writes are held back for it. */
 static inline bool op_is_switch(char op)
 {
-	return op == '-' || op == '+' || op == 'N';
+	return op == '-' || op == '+' || op == 'N' || op == 'X';
 }
 
 static inline bool op_changes_sectors(char op)

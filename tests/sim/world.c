@@ -139,6 +139,10 @@ struct world *world_after(const struct world *from, struct sim *sim, enum sim_cu
 void world_abandon(struct world *world)
 {
 	world->image = image_free(world->image);
+	free(world->rewriter);
+	free(world->rewriter_data);
+	world->rewriter = NULL;
+	world->rewriter_data = NULL;
 }
 
 void world_free(struct world *world)
@@ -169,6 +173,8 @@ static void attach_base(struct world *world)
 	struct disk *disk = &world->image->disk;
 
 	sim_store(world->sim, world->base_fd, &world->base_store);
+	if (!world->image->super.has_base)
+		return;
 	disk->base_fd = world->base_fd;
 	disk->base_data_bytes = disk_bytes(world->geometry);
 	disk->map.config.base = &world->base_store;
@@ -240,6 +246,63 @@ int world_switch_end(struct world *world, enum image_target target)
 
 	map_switch_end(&image->disk.map, image->super.current_plane);
 	return r;
+}
+
+/* ---- rewriting ------------------------------------------------------------ */
+
+/* Nothing here depends on how long things take. */
+static uint64_t clock_us;
+
+static uint64_t now_us(void)
+{
+	return ++clock_us;
+}
+
+int world_rewrite_begin(struct world *world, enum seal_rewrite which)
+{
+	if (!world->rewriter) {
+		world->rewriter = sparse_alloc(sizeof(*world->rewriter));
+		world->rewriter_data = sparse_alloc((size_t)REWRITES_MAX * REWRITE_BYTES);
+		rewriter_init(world->rewriter, world->image, &world->image->lane, now_us,
+			      world->rewriter_data);
+	}
+	return image_rewrite_start(world->image, which, &world->problem);
+}
+
+static int finish_rewrite(struct world *world)
+{
+	const struct rewriter *rewriter = world->rewriter;
+	uint32_t gone = 0;
+	int r = image_rewrite_finish(world->image, rewriter->jobs, rewriter->entries, &gone,
+				     &world->problem);
+
+	if (r == 0)
+		image_lane_forget(&world->image->lane, gone);
+	return r;
+}
+
+bool world_rewrite_turn(struct world *world, bool *ret_over, int *ret_error)
+{
+	struct rewriter *rewriter = world->rewriter;
+	const struct image *image = world->image;
+	int wait_ms = rewriter_turn(rewriter);
+	int r = 0;
+
+	if (rewriter->phase == REWRITER_LOOK)
+		r = rewriter_look(rewriter, &world->tap.ring);
+	if (r == 0 && rewriter->phase == REWRITER_READY)
+		r = finish_rewrite(world);
+	if (r == 0 && atomic_load(&image->rewrite.error) == -ENOSPC)
+		r = -ENOSPC;
+	if (atomic_load(&image->disk.map.failed))
+		r = -EIO;
+	*ret_error = r;
+	*ret_over =
+		(r < 0 || rewriter->phase == REWRITER_IDLE || !atomic_load(&image->rewrite.jobs)) &&
+		!rewriter_is_busy(rewriter);
+	if (wait_ms > 0)
+		clock_us += (uint64_t)wait_ms * 1000;
+	return wait_ms >= 0;
 }
 
 void world_start_read(struct world *world, struct request *request, uint64_t first_sector,

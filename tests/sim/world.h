@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "image/image.h"
+#include "image/rewriter.h"
 #include "request/request.h"
 #include "sim/memory_store.h"
 #include "sim/oracle.h"
@@ -49,7 +50,9 @@ struct world {
 	struct problem problem; /* of the last open or stop that failed */
 
 	struct waiter switch_waiter;
-	bool switch_ready; /* the writes under way have ended */
+	bool switch_ready;	   /* the writes under way have ended */
+	struct rewriter *rewriter; /* NULL: not needed yet */
+	uint8_t *rewriter_data;
 	struct request reader;
 	uint8_t window[WINDOW_SECTORS_MAX * SECTOR_BYTES];
 };
@@ -87,6 +90,15 @@ void world_tick(struct world *world);
 /* Begin to switch encryption; then, when @switch_ready, make it durable and end it. */
 void world_switch_begin(struct world *world);
 int world_switch_end(struct world *world, enum image_target target);
+
+/*
+ * Start a rewrite, or go on with one; a rekey after a switch to a new plane, if it
+ * is not under way. Then, until *ret_over, whenever nothing is due any more: begin
+ * what there is to begin. Returns whether there was anything. *ret_error: the
+ * export has failed, or the disk is full.
+ */
+int world_rewrite_begin(struct world *world, enum seal_rewrite which);
+bool world_rewrite_turn(struct world *world, bool *ret_over, int *ret_error);
 
 /* READ the window into @world->window. Returns the request's error, or world_wait()'s. */
 int world_read(struct world *world);

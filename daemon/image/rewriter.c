@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: MIT */
+/* Moving sectors in the background: see rewriter.h. */
+#include "image/rewriter.h"
+
+#include <errno.h>
+
+#include "map/entries.h"
+
+enum {
+	US_PER_MS = 1000,
+	US_PER_S = 1000000,
+	PIECE_SECTORS = REWRITE_BYTES >> SECTOR_SHIFT,
+	SWEEP_TURN_MS = 20,
+};
+
+/* ---- clients come first ---- */
+
+static uint64_t count_requests(const struct rewriter *rewriter)
+{
+	const struct map *map = &rewriter->image->disk.map;
+	uint64_t nr = 0;
+
+	for (unsigned int i = 0; i < map->nr_lanes; i++)
+		if (map->lanes[i] != rewriter->lane)
+			nr += atomic_load(&map->lanes[i]->nr_requests);
+	return nr;
+}
+
+static bool clients_are_there(struct rewriter *rewriter, uint64_t now_us)
+{
+	const uint64_t nr = count_requests(rewriter);
+
+	if (nr != rewriter->nr_requests_seen)
+		rewriter->clients_seen_us = now_us;
+	rewriter->nr_requests_seen = nr;
+	return rewriter->clients_seen_us != 0 &&
+	       now_us < rewriter->clients_seen_us + REWRITE_QUIET_MS * US_PER_MS;
+}
+
+/* After a piece that began at @begun_us and moved @nr_sectors. */
+static void rest(struct rewriter *rewriter, uint64_t begun_us, uint64_t nr_sectors)
+{
+	const uint64_t now_us = rewriter->now_us();
+	const uint64_t rate = atomic_load(&rewriter->image->rewrite.max_rate);
+	uint64_t until_us = rewriter->not_before_us;
+
+	if (rate != 0) {
+		if (until_us < begun_us)
+			until_us = begun_us;
+		until_us += sectors_to_bytes(nr_sectors) * US_PER_S / rate;
+	}
+	if (clients_are_there(rewriter, now_us) &&
+	    until_us < now_us + REWRITE_REST * (now_us - begun_us))
+		until_us = now_us + REWRITE_REST * (now_us - begun_us);
+	rewriter->not_before_us = until_us;
+}
+
+/* ---- pieces ---- */
+
+/* What could not be moved stays where it is: a later pass tries it again. */
+static void note_failure(struct rewriter *rewriter, const struct request *request)
+{
+	struct rewrite *rewrite = &rewriter->image->rewrite;
+
+	rewriter->failed_any = true;
+	atomic_fetch_add(&rewrite->failed_sectors, request->nr_sectors);
+	atomic_store(&rewrite->error, request->error);
+	/* A full disk stays full for a while. */
+	if (request->error == -ENOSPC)
+		rewriter->not_before_us = rewriter->now_us() + REWRITE_AGAIN_MS * US_PER_MS;
+}
+
+static void piece_done(struct request *request)
+{
+	struct rewriter_piece *piece = CONTAINER_OF(request, struct rewriter_piece, request);
+	struct rewriter *rewriter = piece->rewriter;
+
+	piece->in_flight = false;
+	rewriter->nr_in_flight--;
+	if (request->error == -ENOENT) {
+		piece->at_sector = piece->end_sector;
+		return;
+	}
+	piece->at_sector = request->first_sector + request->nr_sectors;
+	if (request->error) {
+		note_failure(rewriter, request);
+		return;
+	}
+	rewriter->moved_any = true;
+	atomic_fetch_add(&rewriter->image->rewrite.moved_sectors, request->nr_sectors);
+	rest(rewriter, piece->begun_us, request->nr_sectors);
+}
+
+static void start_piece(struct rewriter *rewriter, struct rewriter_piece *piece)
+{
+	struct request *request = &piece->request;
+
+	piece->in_flight = true;
+	piece->begun_us = rewriter->now_us();
+	rewriter->nr_in_flight++;
+	request->moved_entries = rewriter->entries;
+	request->first_sector = piece->at_sector;
+	request->nr_sectors = piece->end_sector - piece->at_sector;
+	req_start(request);
+}
+
+/* Returns false at the end of the disk. *@budget: blocks that may still be skipped. */
+static bool cut_piece(struct rewriter *rewriter, struct rewriter_piece *piece, unsigned int *budget)
+{
+	const struct map *map = &rewriter->image->disk.map;
+	const uint64_t nr_sectors = map->config.disk_sectors;
+
+	while (rewriter->next_sector<nr_sectors && * budget> 0) {
+		const uint64_t at = rewriter->next_sector;
+		const uint64_t index = map_block_of(at);
+		const uint64_t block_end = min_u64(map_block_first(index + 1), nr_sectors);
+
+		(*budget)--;
+		if (map_may_want(map, index, rewriter->entries)) {
+			piece->at_sector = at;
+			piece->end_sector = min_u64(at + PIECE_SECTORS, block_end);
+			rewriter->next_sector = piece->end_sector;
+			return true;
+		}
+		rewriter->next_sector = block_end;
+	}
+	return false;
+}
+
+/* ---- a pass ---- */
+
+static void begin_pass(struct rewriter *rewriter)
+{
+	struct rewrite *rewrite = &rewriter->image->rewrite;
+
+	rewriter->next_sector = 0;
+	rewriter->moved_any = false;
+	rewriter->failed_any = false;
+	rewriter->phase = REWRITER_PASS;
+	atomic_store(&rewrite->failed_sectors, 0);
+}
+
+/* The disk has been looked at from its beginning to its end. */
+static void end_pass(struct rewriter *rewriter)
+{
+	struct rewrite *rewrite = &rewriter->image->rewrite;
+
+	rewriter->is_first_pass = false;
+	if (rewriter->failed_any) {
+		rewriter->not_before_us = rewriter->now_us() + REWRITE_AGAIN_MS * US_PER_MS;
+		begin_pass(rewriter);
+	} else if (rewriter->moved_any) {
+		begin_pass(rewriter);
+	} else {
+		atomic_store(&rewrite->error, 0);
+		rewriter->phase = REWRITER_SWEEP;
+		rewriter->look_at_us = rewriter->now_us() + REWRITE_AGAIN_MS * US_PER_MS;
+	}
+}
+
+/* What is wanted has changed. */
+static void begin(struct rewriter *rewriter)
+{
+	struct rewrite *rewrite = &rewriter->image->rewrite;
+
+	rewriter->nr_starts = atomic_load(&rewrite->nr_starts);
+	rewriter->jobs = atomic_load(&rewrite->jobs);
+	rewriter->entries = atomic_load(&rewrite->entries);
+	rewriter->is_first_pass = true;
+	rewriter->not_before_us = 0;
+	atomic_store(&rewrite->at_sector, 0);
+	atomic_store(&rewrite->error, 0);
+	begin_pass(rewriter);
+	if (!rewriter->jobs)
+		rewriter->phase = REWRITER_IDLE;
+	else if (!rewriter->entries)
+		end_pass(rewriter);
+}
+
+static bool anything_left(const struct rewriter *rewriter)
+{
+	for (unsigned int i = 0; i < REWRITES_MAX; i++)
+		if (rewriter->pieces[i].in_flight ||
+		    rewriter->pieces[i].at_sector < rewriter->pieces[i].end_sector)
+			return true;
+	return rewriter->next_sector < rewriter->image->disk.map.config.disk_sectors;
+}
+
+static int turn_pass(struct rewriter *rewriter)
+{
+	const uint64_t now_us = rewriter->now_us();
+	const unsigned int limit = clients_are_there(rewriter, now_us) ? 1 : REWRITES_MAX;
+	unsigned int budget = REWRITE_SKIP_MAX;
+
+	for (unsigned int i = 0; i < REWRITES_MAX && rewriter->nr_in_flight < limit; i++) {
+		struct rewriter_piece *piece = &rewriter->pieces[i];
+
+		while (!piece->in_flight && rewriter->not_before_us <= now_us &&
+		       (piece->at_sector < piece->end_sector ||
+			cut_piece(rewriter, piece, &budget)))
+			start_piece(rewriter, piece);
+	}
+	if (rewriter->is_first_pass)
+		atomic_store(&rewriter->image->rewrite.at_sector, rewriter->next_sector);
+	if (!anything_left(rewriter)) {
+		end_pass(rewriter);
+		return 0;
+	}
+	if (budget == 0)
+		return 0;
+	if (rewriter->not_before_us > now_us)
+		return (int)((rewriter->not_before_us - now_us) / US_PER_MS) + 1;
+	return -1;
+}
+
+/* ---- after the last sector ---- */
+
+static void flushed(struct request *request)
+{
+	CONTAINER_OF(request, struct rewriter, flush)->flushing = false;
+}
+
+/* Rounds until the entries are durable, their old places gone, and both slots say so. */
+static int turn_sweep(struct rewriter *rewriter)
+{
+	struct map *map = &rewriter->image->disk.map;
+
+	if (rewriter->flushing)
+		return -1;
+	if (map_is_swept(map) &&
+	    (!map_is_stale(map) || rewriter->now_us() >= rewriter->look_at_us)) {
+		rewriter->phase = REWRITER_LOOK;
+		return 0;
+	}
+	map_refresh_all(map);
+	rewriter->flushing = true;
+	req_start(&rewriter->flush);
+	return SWEEP_TURN_MS;
+}
+
+int rewriter_look(struct rewriter *rewriter, struct ring *ring)
+{
+	const int r = image_names_entries(rewriter->image, ring, rewriter->entries);
+
+	rewriter->phase = r == 0 ? REWRITER_READY : REWRITER_SWEEP;
+	rewriter->look_at_us = rewriter->now_us() + REWRITE_AGAIN_MS * US_PER_MS;
+	return r < 0 ? r : 0;
+}
+
+/* ---- turns ---- */
+
+int rewriter_turn(struct rewriter *rewriter)
+{
+	const struct image *image = rewriter->image;
+
+	if (rewriter->stopped || atomic_load(&image->disk.map.failed))
+		return -1;
+	if (rewriter->nr_starts != atomic_load(&image->rewrite.nr_starts)) {
+		/* What is in flight goes by the old rules. */
+		if (rewriter_is_busy(rewriter))
+			return -1;
+		for (unsigned int i = 0; i < REWRITES_MAX; i++)
+			rewriter->pieces[i].at_sector = rewriter->pieces[i].end_sector;
+		begin(rewriter);
+	}
+	if (rewriter->phase == REWRITER_PASS)
+		return turn_pass(rewriter);
+	return rewriter->phase == REWRITER_SWEEP ? turn_sweep(rewriter) : -1;
+}
+
+void rewriter_stop(struct rewriter *rewriter)
+{
+	rewriter->stopped = true;
+}
+
+bool rewriter_is_busy(const struct rewriter *rewriter)
+{
+	return rewriter->nr_in_flight > 0 || rewriter->flushing;
+}
+
+void rewriter_init(struct rewriter *rewriter, struct image *image, struct lane *lane,
+		   uint64_t (*now_us)(void), uint8_t *data)
+{
+	rewriter->image = image;
+	rewriter->lane = lane;
+	rewriter->now_us = now_us;
+	for (unsigned int i = 0; i < REWRITES_MAX; i++) {
+		struct rewriter_piece *piece = &rewriter->pieces[i];
+
+		piece->rewriter = rewriter;
+		piece->request = (struct request){
+			.lane = lane,
+			.op = REQ_WRITE,
+			.rewrite = true,
+			.data = data + (size_t)i * REWRITE_BYTES,
+			.done = piece_done,
+		};
+	}
+	rewriter->flush = (struct request){ .lane = lane, .op = REQ_FLUSH, .done = flushed };
+}
