@@ -38,6 +38,8 @@ int mac_compute(struct mac_ctx *ctx, const void *bytes, size_t nr_bytes, uint8_t
 {
 	uint8_t mac[MAC_BYTES];
 
+	if (!ctx->impl)
+		return -ENOKEY;
 	/* Without a key EVP_MAC_init() starts over under the one it has. */
 	if (EVP_MAC_init(ctx->impl, NULL, 0, NULL) != 1 ||
 	    EVP_MAC_update(ctx->impl, bytes, nr_bytes) != 1 ||

@@ -25,7 +25,7 @@ int MUST_CHECK mac_init(struct mac_ctx *ctx, const uint8_t key[MAC_KEY_BYTES]);
 /* Wipes. Accepts a zeroed struct. */
 void mac_done(struct mac_ctx *ctx);
 
-/* Returns 0, or -EIO when OpenSSL fails. */
+/* Returns 0, -ENOKEY: no key is loaded, or -EIO when OpenSSL fails. */
 int MUST_CHECK mac_compute(struct mac_ctx *ctx, const void *bytes, size_t nr_bytes,
 			   uint8_t ret_mac[MAC_BYTES]);
 

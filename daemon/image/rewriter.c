@@ -22,7 +22,7 @@ static uint64_t count_requests(const struct rewriter *rewriter)
 
 	for (unsigned int i = 0; i < map->nr_lanes; i++)
 		if (map->lanes[i] != rewriter->lane)
-			nr += atomic_load(&map->lanes[i]->nr_requests);
+			nr += atomic_load(&map->lanes[i]->nr_begun);
 	return nr;
 }
 

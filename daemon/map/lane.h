@@ -24,9 +24,11 @@ struct lane {
 	void *worker;			   /* for @notify */
 	struct mac_ctx mac;
 	struct epoch_lane epoch;
-	_Atomic uint64_t
-		nr_requests; /* started, ever; the rewriter looks whether clients are there */
-	struct xts *xts;     /* expanded keys: see request/cipher.h */
+	struct xts *xts; /* expanded keys: see request/cipher.h; NULL: none */
+	/* Requests between req_start() and `done`: written by this lane, read by who drains it. */
+	_Atomic uint32_t nr_requests;
+	/* Of clients, ever begun: the rewriter looks whether they are there. */
+	_Atomic uint64_t nr_begun;
 };
 
 /*

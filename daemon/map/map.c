@@ -255,7 +255,8 @@ void map_fail(struct map *map, int error)
 	if (!atomic_load(&map->failed))
 		map->failed_error = error;
 	atomic_store(&map->failed, true);
-	dirty_file_void(&map->dirty_file);
+	if (error != -ENOKEY)
+		dirty_file_void(&map->dirty_file);
 	pthread_mutex_unlock(&map->lock);
 }
 

@@ -151,6 +151,7 @@ struct map {
 	uint64_t round_no;		  /* low part of the generations of this open */
 	bool unsynced_punches;		  /* punched since the last fdatasync began */
 	bool punch_failed;		  /* superseded data could not be removed */
+	bool at_rest;			  /* no round and no sweep begins: see map_rest() */
 	uint64_t punch_again_ms; /* no sweep before: the last lacked space; 0: it did not */
 	uint64_t nr_stale;	 /* bits in @stale and in @bitmap_stale */
 	uint64_t stale_next;	 /* the block to look at next */
@@ -250,8 +251,31 @@ void map_leave(struct map *map, struct lane *lane, unsigned int parity);
 /* The worker of the image's first lane calls this a few times a second. */
 void map_tick(struct map *map, struct lane *lane, uint64_t now_ms);
 
-/* Invariant 7: from here on writes and flushes fail until the image is reopened. @error: why. */
+/*
+ * Invariant 7: from here on writes and flushes fail until the image is reopened.
+ * @error: why. -ENOKEY: the keys were taken away while something was under way;
+ * no write has failed, so what the dirty file says is still true.
+ */
 void map_fail(struct map *map, int error);
+
+/*
+ * Before the keys of an image that is being served are taken away, and no
+ * request is in flight: is all that needs them over? Returns 0: yes, and nothing
+ * begins any more until map_resume(). -ENOSPC: likewise, but places wait to be
+ * punched. -EAGAIN: no; after map_hurry() ask again. -EIO: the map has failed.
+ * Any thread.
+ */
+int MUST_CHECK map_rest(struct map *map);
+
+/* Begin at once what map_tick() would begin some time. On @lane's thread. */
+void map_hurry(struct map *map, struct lane *lane);
+
+/*
+ * After map_rest(): the two slots of every block hold the same now, @open_seq
+ * is the new open's, and rounds and sweeps may begin again. Nothing may be in
+ * flight.
+ */
+void map_resume(struct map *map, uint64_t open_seq);
 
 /*
  * Invariant 9. Begin: no new write starts; @waiter is woken with 0 when those

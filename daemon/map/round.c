@@ -251,7 +251,7 @@ void round_start(struct map *map, struct lane *lane)
 {
 	struct map_round *round = map->round;
 
-	if (round->active || atomic_load(&map->failed))
+	if (round->active || map->at_rest || atomic_load(&map->failed))
 		return;
 	round->active = true;
 	round->lane = lane;

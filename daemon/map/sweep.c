@@ -221,7 +221,7 @@ void sweep_start(struct map *map, struct lane *lane)
 	struct map_sweep *sweep = map->sweep;
 	bool any = false;
 
-	if (sweep->active || atomic_load(&map->failed) ||
+	if (sweep->active || map->at_rest || atomic_load(&map->failed) ||
 	    atomic_load(&map->now_ms) < map->punch_again_ms)
 		return;
 	for (struct dirty_block *d = map->dirty_list; d; d = d->next) {

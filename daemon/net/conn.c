@@ -132,10 +132,12 @@ static struct gate_limits limits_of(const struct conn *conn)
 {
 	const struct nbds_session *session = &conn->session;
 	const struct nbds_export *export = &session->exports[session->export_index];
+	const struct lane *lane = conn->worker->lane_of[session->export_index];
 
 	return (struct gate_limits){
 		.disk_bytes = export->bytes,
 		.read_only = export->transmission_flags & NBD_FLAG_READ_ONLY,
+		.revoked = atomic_load(&lane->disk->revoked),
 		.structured = session->structured,
 		.has_contexts = session->contexts != 0,
 		.fast_zero = export->transmission_flags & NBD_FLAG_SEND_FAST_ZERO,

@@ -60,6 +60,11 @@ void cipher_drop(struct lane *lane, uint8_t entry)
 		xts_done(xts_of(lane, entry, tib));
 }
 
+bool cipher_is_there(const struct lane *lane)
+{
+	return lane->xts != NULL;
+}
+
 bool cipher_has(const struct lane *lane, uint8_t entry)
 {
 	return lane->xts[entry * (uint64_t)lane->disk->nr_tib].ops != NULL;

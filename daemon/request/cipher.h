@@ -24,6 +24,9 @@ int MUST_CHECK cipher_add(struct lane *lane, const struct xts_ops *ops, uint8_t 
 /* Wipe the keys of plane @entry, which is no more. Nothing may be in flight in it. */
 void cipher_drop(struct lane *lane, uint8_t entry);
 
+/* Has @lane been given ciphers, be it for planes that are all plain? */
+bool cipher_is_there(const struct lane *lane);
+
 /* Does @lane know a key for plane @entry? */
 bool cipher_has(const struct lane *lane, uint8_t entry);
 

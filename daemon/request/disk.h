@@ -1,8 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* What requests need to know of the image they go to. Frozen while it is served. */
+/*
+ * What requests need to know of the image they go to. Frozen while it is served,
+ * except what is marked atomic.
+ */
 #ifndef REQUEST_DISK_H
 #define REQUEST_DISK_H
 
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "map/map.h"
@@ -10,6 +15,7 @@
 
 struct disk {
 	struct map map;
+	_Atomic bool revoked; /* the keys are not to be used: new requests answer EPERM */
 	uint64_t nr_sectors;
 	uint32_t nr_tib; /* TiBs begun: XTS keys per sealed plane */
 	/*

@@ -84,8 +84,12 @@ int gate_check(const struct gate_limits *limits, const struct nbds_request *r)
 		return -EINVAL;
 	if (row->range == GATE_SOME_RANGE && r->length_bytes == 0)
 		return -EINVAL;
+	if (row->range == GATE_ALL_ZERO && (r->offset_bytes | r->length_bytes))
+		return -EINVAL;
+	if (limits->revoked)
+		return -EPERM;
 	if (row->range == GATE_ALL_ZERO)
-		return (r->offset_bytes | r->length_bytes) ? -EINVAL : 0;
+		return 0;
 	if (req_op_changes_disk(op) && limits->read_only)
 		return -EPERM;
 

@@ -16,6 +16,7 @@
 struct gate_limits {
 	uint64_t disk_bytes;
 	bool read_only;
+	bool revoked;	   /* the image's keys are, for now: all I/O is refused */
 	bool structured;   /* structured replies negotiated, hence DF allowed */
 	bool has_contexts; /* a metadata context selected, hence BLOCK_STATUS allowed */
 	bool fast_zero;	   /* NBD_FLAG_SEND_FAST_ZERO advertised */
@@ -36,7 +37,8 @@ enum { GATE_SWALLOW_BYTES_MAX = 2 * REQ_BYTES_MAX };
  *          command's, DF only with structured replies, FAST_ZERO only if
  *          advertised); BLOCK_STATUS without a context or with length 0;
  *          FLUSH with an offset or a length
- * -EPERM   WRITE, TRIM or WRITE_ZEROES on a read-only export
+ * -EPERM   anything while the keys are revoked; WRITE, TRIM or WRITE_ZEROES on a
+ *          read-only export
  * -EINVAL  offset or length not in whole sectors; READ or WRITE longer than
  *          REQ_BYTES_MAX
  * -ENOSPC  WRITE or WRITE_ZEROES past the end of the disk

@@ -189,6 +189,9 @@ enum req_step_result step_load(struct request *request)
 
 enum req_step_result step_decrypt(struct request *request)
 {
+	/* Revoked, and the disk was too slow for this request to be waited for. */
+	if (!cipher_is_there(request->lane))
+		return req_failed(request, -EPERM);
 	for (unsigned int i = 0; i < request->nr_parts; i++) {
 		const struct map_run *run = &request->parts[i].run;
 

@@ -68,6 +68,7 @@ struct request {
 /* How long a buffer such a request needs; 0: none. */
 uint64_t req_buffer_bytes(enum req_op op, bool no_hole, uint64_t nr_sectors);
 
+/* While the keys of the disk are revoked the request fails at once, with -EPERM. */
 void req_start(struct request *request);
 
 /* For the roads' steps: see roads.c. */

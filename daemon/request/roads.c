@@ -14,6 +14,7 @@
  * lane's inbox. After an error only the steps marked `always` still run: they
  * undo what earlier steps did. A new command is a new row.
  */
+#include <errno.h>
 #include <string.h>
 
 #include "request/request.h"
@@ -69,6 +70,13 @@ static const struct road *road_of(const struct request *request)
 	return &roads[request->op];
 }
 
+/* A request that is under way goes on, but in no more rounds than it has begun. */
+static void refuse_if_revoked(struct request *request)
+{
+	if (atomic_load(&request->lane->disk->revoked))
+		req_failed(request, -EPERM);
+}
+
 static void run(struct request *request)
 {
 	const struct road *road = road_of(request);
@@ -88,9 +96,12 @@ static void run(struct request *request)
 			return;
 		case STEP_REPEAT:
 			request->step = road->repeat_at;
+			refuse_if_revoked(request);
 			break;
 		}
 	}
+	/* Before @done, which may start another request, or give the lane away. */
+	atomic_fetch_sub(&request->lane->nr_requests, 1);
 	request->done(request);
 }
 
@@ -143,10 +154,10 @@ uint64_t req_buffer_bytes(enum req_op op, bool no_hole, uint64_t nr_sectors)
 void req_start(struct request *request)
 {
 	/* Nobody else writes it: no need of a locked instruction. */
-	atomic_store_explicit(
-		&request->lane->nr_requests,
-		atomic_load_explicit(&request->lane->nr_requests, memory_order_relaxed) + 1,
-		memory_order_relaxed);
+	atomic_store_explicit(&request->lane->nr_begun,
+			      atomic_load_explicit(&request->lane->nr_begun, memory_order_relaxed) +
+				      1,
+			      memory_order_relaxed);
 	request->error = 0;
 	request->step = 0;
 	request->entered = false;
@@ -157,5 +168,8 @@ void req_start(struct request *request)
 	request->nr_pending = 0;
 	for (int i = 0; i < REQ_CONTEXTS; i++)
 		request->nr_extents[i] = 0;
+	/* Counted first: who has set @revoked and then finds none is sure that none will be. */
+	atomic_fetch_add(&request->lane->nr_requests, 1);
+	refuse_if_revoked(request);
 	run(request);
 }

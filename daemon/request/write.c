@@ -73,6 +73,9 @@ enum req_step_result step_admit(struct request *request)
 /* In place: the buffer is ours until the reply. */
 enum req_step_result step_encrypt(struct request *request)
 {
+	/* As in step_decrypt(). */
+	if (!cipher_is_there(request->lane))
+		return req_failed(request, -EPERM);
 	cipher_encrypt(request->lane, request->entry, request->at_sector, request->at_sectors,
 		       request->data);
 	return STEP_NEXT;

@@ -25,11 +25,12 @@ enum {
 };
 
 static const uint64_t disk_bytes = 16 * GIB;
-static const struct gate_limits everything = { 16 * GIB, false, true, true, true };
-static const struct gate_limits nothing = { 16 * GIB, false, false, false, false };
-static const struct gate_limits read_only = { 16 * GIB, true, true, true, true };
-static const struct gate_limits huge = { DISK_BYTES_MAX, false, true, true, true };
-static const struct gate_limits empty = { 0, false, true, true, true };
+static const struct gate_limits everything = { 16 * GIB, false, false, true, true, true };
+static const struct gate_limits nothing = { 16 * GIB, false, false, false, false, false };
+static const struct gate_limits read_only = { 16 * GIB, true, false, true, true, true };
+static const struct gate_limits revoked = { 16 * GIB, false, true, true, true, true };
+static const struct gate_limits huge = { DISK_BYTES_MAX, false, false, true, true, true };
+static const struct gate_limits empty = { 0, false, false, true, true, true };
 
 static const struct {
 	const struct gate_limits *limits;
@@ -48,6 +49,21 @@ static const struct {
 	{ &nothing, ZERO, NO_HOLE, 0, 4096, 0 },
 	{ &everything, STATUS, 0, 0, 4096, 0 },
 	{ &nothing, DISC, 0, 0, 0, 0 },
+
+	/* Revoked keys: nothing but the end of the connection, and mistakes told as such. */
+	{ &revoked, READ, 0, 0, 4096, -EPERM },
+	{ &revoked, WRITE, 0, 0, 4096, -EPERM },
+	{ &revoked, FLUSH, 0, 0, 0, -EPERM },
+	{ &revoked, TRIM, 0, 0, 4096, -EPERM },
+	{ &revoked, CACHE, 0, 0, 4096, -EPERM },
+	{ &revoked, ZERO, NO_HOLE, 0, 4096, -EPERM },
+	{ &revoked, STATUS, 0, 0, 4096, -EPERM },
+	{ &revoked, READ, 0, 0, 0, -EPERM },
+	{ &revoked, WRITE, 0, 16 * GIB, 512, -EPERM },
+	{ &revoked, DISC, 0, 0, 0, 0 },
+	{ &revoked, FLUSH, 0, 0, 512, -EINVAL },
+	{ &revoked, READ, NO_HOLE, 0, 512, -EINVAL },
+	{ &revoked, 8, 0, 0, 512, -EINVAL },
 
 	/* Unknown commands. */
 	{ &everything, 8, 0, 0, 512, -EINVAL },
