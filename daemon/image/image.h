@@ -47,7 +47,7 @@ struct image {
 	struct base base;		    /* open when serving */
 	bool base_touched;		    /* its mtime has changed, its digest has not */
 
-	struct keyring_keys *keys; /* NULL: locked */
+	struct keyring_keys *keys; /* NULL: locked, or revoked */
 	unsigned int key_slot;	   /* that opened it */
 
 	struct disk disk;     /* what requests see */
@@ -89,6 +89,13 @@ struct image *image_free(struct image *image);
 
 int MUST_CHECK image_unlock(struct image *image, const struct key_secret *const *secrets,
 			    unsigned int nr_secrets, struct problem *problem);
+
+/*
+ * The same, of an image whose keys may be revoked: image_unlock() refuses such a
+ * one with -EKEYREJECTED. Only to be asked on behalf of image/revoke.h.
+ */
+int MUST_CHECK image_unlock_revoked(struct image *image, const struct key_secret *const *secrets,
+				    unsigned int nr_secrets, struct problem *problem);
 
 /*
  * Take the open file @fd (found by base_identity_find() at @path) for the base,
@@ -138,7 +145,8 @@ int MUST_CHECK image_switch(struct image *image, enum image_target target, uint6
 
 /*
  * End the session: commit, sweep, make the slots equal, mark clean. Nothing may
- * be in flight; lanes other than the image's own are gone.
+ * be in flight; lanes other than the image's own are gone. Of a revoked image the
+ * session has ended already.
  * Returns 0, or -EIO: the image stays marked unclean.
  */
 int MUST_CHECK image_stop(struct image *image, struct problem *problem);
@@ -172,6 +180,22 @@ int MUST_CHECK image_sync(struct image *image);
  * moment one of them is whole and true.
  */
 int MUST_CHECK image_write_super(struct image *image);
+
+/* The second half of that: image->super has its MAC. */
+int MUST_CHECK image_put_super(struct image *image);
+
+/*
+ * start.c: copy each slot that counts over its twin where they differ, durably.
+ * Needs no key; no round may be under way. 0 or a negative errno.
+ */
+int MUST_CHECK image_equalise(struct image *image);
+
+/*
+ * start.c: of an image whose map is in memory and all durable, begin another
+ * session, as image_start() does. Returns 0, or a negative errno with *problem;
+ * -EIO: what is durable of it is unknown.
+ */
+int MUST_CHECK image_start_again(struct image *image, struct problem *problem);
 
 /* The same for image->keyring. */
 int MUST_CHECK image_write_keyring(struct image *image);

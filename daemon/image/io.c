@@ -66,17 +66,20 @@ static int write_copies(struct image *image, const uint64_t places[2], unsigned 
 	return r;
 }
 
-int image_write_super(struct image *image)
+int image_put_super(struct image *image)
 {
 	static const uint64_t places[2] = { SEAL_SUPERBLOCK_A, SEAL_SUPERBLOCK_B };
+
+	return write_copies(image, places, image->super_copy, &image->super, sizeof(image->super));
+}
+
+int image_write_super(struct image *image)
+{
 	int r;
 
 	image->super.generation = le64_of(le64_get(image->super.generation) + 1);
 	r = superblock_finish(&image->super, &image->lane.mac);
-	if (r == 0)
-		r = write_copies(image, places, image->super_copy, &image->super,
-				 sizeof(image->super));
-	return r;
+	return r == 0 ? image_put_super(image) : r;
 }
 
 int image_write_keyring(struct image *image)

@@ -355,10 +355,6 @@ static int check_macs(struct image *image, struct problem *problem)
 	if (r < 0)
 		return refused(problem, image,
 			       "its name/value area has been tampered with (wrong MAC)");
-	if (image->super.revoked) {
-		problem_set(problem, "image", image->path, "its keys are revoked");
-		return -EKEYREJECTED;
-	}
 	return reload_bitmap(image, problem);
 }
 
@@ -385,8 +381,8 @@ int image_settle_cache(struct image *image, struct problem *problem)
 	return r == 0 ? reload_bitmap(image, problem) : r;
 }
 
-int image_unlock(struct image *image, const struct key_secret *const *secrets,
-		 unsigned int nr_secrets, struct problem *problem)
+int image_unlock_revoked(struct image *image, const struct key_secret *const *secrets,
+			 unsigned int nr_secrets, struct problem *problem)
 {
 	int r = keyring_unlock(&image->keyring, secrets, nr_secrets, &image->key_slot,
 			       &image->keys);
@@ -405,4 +401,16 @@ int image_unlock(struct image *image, const struct key_secret *const *secrets,
 		return r;
 	}
 	return check_macs(image, problem);
+}
+
+int image_unlock(struct image *image, const struct key_secret *const *secrets,
+		 unsigned int nr_secrets, struct problem *problem)
+{
+	int r = image_unlock_revoked(image, secrets, nr_secrets, problem);
+
+	if (r < 0 || !image->super.revoked)
+		return r;
+	problem_set(problem, "image", image->path,
+		    "its keys are revoked: sealblk key restore lets them be used again");
+	return -EKEYREJECTED;
 }

@@ -314,6 +314,26 @@ int image_start(struct image *image, const struct image_session *session, struct
 	return r;
 }
 
+static void drop_dirty_memory(struct image *image)
+{
+	image->disk.map.dirty_file = (struct dirty_file){ 0 };
+	image->dirty_store->ops->release(image->dirty_store, image->dirty_memory);
+	image->dirty_memory = NULL;
+}
+
+int image_start_again(struct image *image, struct problem *problem)
+{
+	struct image_session session = { .dirty_store = image->dirty_store };
+	int r;
+
+	memcpy(session.boot_id, image->super.boot_id, sizeof(session.boot_id));
+	drop_dirty_memory(image);
+	r = begin_session(image, &session, true, problem);
+	if (r < 0)
+		drop_dirty_memory(image);
+	return r;
+}
+
 /* Give the stale slot of @index what the other one holds. */
 static int equalise(struct image *image, uint64_t offset, unsigned int slot)
 {
@@ -326,7 +346,7 @@ static int equalise(struct image *image, uint64_t offset, unsigned int slot)
 	return r;
 }
 
-static int equalise_all(struct image *image)
+int image_equalise(struct image *image)
 {
 	struct map *map = &image->disk.map;
 	uint64_t i = bitset_next(map->lagging, 0, map->nr_blocks);
@@ -346,6 +366,11 @@ int image_stop(struct image *image, struct problem *problem)
 
 	if (!image->started)
 		return 0;
+	if (image->super.revoked) {
+		problem_set(problem, "image", image->path,
+			    "could not be closed cleanly when its keys were revoked");
+		return -EIO;
+	}
 	map_set_lanes(&image->disk.map, &image->only_lane, 1);
 	r = image_settle(image);
 	if (r == 0 && image->disk.map.punch_failed) {
@@ -354,7 +379,7 @@ int image_stop(struct image *image, struct problem *problem)
 		r = image_sweep(image);
 	}
 	if (r == 0)
-		r = equalise_all(image);
+		r = image_equalise(image);
 	if (r == 0 && (image->disk.map.punch_failed || image->disk.map.punch_again_ms)) {
 		/* The next open sweeps again; until then it is not all encrypted (invariant 11). */
 		problem_set(problem, "image", image->path,
