@@ -14,6 +14,7 @@
 
 #include "base/log.h"
 #include "keys/key_mem.h"
+#include "revoke.h"
 #include "switch.h"
 #include "worker.h"
 
@@ -365,7 +366,8 @@ static int switch_plane(void *server, struct image *image, enum image_target tar
 static int change_keys(void *server, struct image *image, const struct key_change *change,
 		       struct key_change_result *ret_result, struct problem *problem)
 {
-	const int r = image_change_keys(image, change, ret_result, problem);
+	int r = image->super.revoked ? server_refuse_revoked(image, problem)
+				     : image_change_keys(image, change, ret_result, problem);
 
 	(void)server;
 	if (r == -EIO)
@@ -377,6 +379,18 @@ static int change_keys(void *server, struct image *image, const struct key_chang
 		log_line(LOG_LEVEL_INFO, "image %s: the key in slot %u was removed", image->path,
 			 ret_result->old_slot);
 	return r;
+}
+
+static int revoke_keys(void *server, struct image *image, bool *ret_changed,
+		       struct problem *problem)
+{
+	return server_revoke(server, image, ret_changed, problem);
+}
+
+static int restore_keys(void *server, struct image *image, const struct key_secret *secret,
+			bool *ret_changed, struct problem *problem)
+{
+	return server_restore(server, image, secret, ret_changed, problem);
 }
 
 int server_start(struct server *server, const struct options *options)
@@ -405,7 +419,8 @@ int server_start(struct server *server, const struct options *options)
 			 r == -ENOSYS || r == -EPERM ? " (is io_uring switched off here?)" : "");
 		return EXIT_FAILED;
 	}
-	server->actions = (struct control_actions){ switch_plane, change_keys, server };
+	server->actions = (struct control_actions){ switch_plane, change_keys, revoke_keys,
+						    restore_keys, server };
 	r = control_start(server->images, server->nr_exports, &server->runtime, &server->actions,
 			  &server->control, &problem);
 	return r < 0 ? tell(r, &problem) : EXIT_OK;

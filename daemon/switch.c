@@ -8,25 +8,15 @@
 #include <time.h>
 
 #include "base/log.h"
-#include "worker.h"
-
-/* What one worker is asked to do. */
-struct lesson {
-	struct inbox_item item;
-	struct switching *switching;
-	struct worker *worker;
-	int result;
-};
+#include "errand.h"
+#include "revoke.h"
 
 /* One switch; on the control thread's stack. */
 struct switching {
-	struct server *server;
 	struct image *image;
-	unsigned int export;
 	struct waiter waiter; /* for the writes in flight */
 	bool drained;
 	sem_t wake; /* something has come for this thread */
-	struct lesson lessons[WORKERS_MAX];
 };
 
 static void wait_for_wake(struct switching *switching)
@@ -74,38 +64,12 @@ static void hold_writes_back(struct switching *switching)
 
 /* ---- keys ---- */
 
-/* On the worker's thread, whose lane it is. */
-static void learn(struct inbox_item *item)
-{
-	struct lesson *lesson = CONTAINER_OF(item, struct lesson, item);
-	const struct switching *switching = lesson->switching;
-
-	lesson->result = image_lane_learn(switching->image,
-					  lesson->worker->lane_of[switching->export],
-					  switching->image->super.current_plane);
-	sem_post(&lesson->switching->wake);
-}
-
 /* Reads of the new plane come after writes to it, and these are still held back. */
-static int teach_workers(struct switching *switching)
+static int learn(void *arg, struct lane *lane)
 {
-	struct server *server = switching->server;
-	int r = 0;
+	struct image *image = arg;
 
-	for (unsigned int i = 0; i < server->nr_workers; i++) {
-		struct lesson *lesson = &switching->lessons[i];
-
-		lesson->item.deliver = learn;
-		lesson->switching = switching;
-		lesson->worker = &server->workers[i];
-		if (inbox_push(&server->workers[i].inbox, &lesson->item))
-			worker_wake(&server->workers[i]);
-	}
-	for (unsigned int i = 0; i < server->nr_workers; i++)
-		wait_for_wake(switching);
-	for (unsigned int i = 0; i < server->nr_workers && r == 0; i++)
-		r = switching->lessons[i].result;
-	return r;
+	return image_lane_learn(image, lane, image->super.current_plane);
 }
 
 /* ---- the switch ---- */
@@ -113,6 +77,8 @@ static int teach_workers(struct switching *switching)
 static int refuse(const struct server *server, const struct image *image, enum image_target target,
 		  struct problem *problem)
 {
+	if (image->super.revoked)
+		return server_refuse_revoked(image, problem);
 	if (server->options->read_only) {
 		problem_set(problem, "image", image->path, "is served --read-only");
 		return -EROFS;
@@ -125,7 +91,8 @@ static int refuse(const struct server *server, const struct image *image, enum i
 	return 0;
 }
 
-static int run(struct switching *switching, enum image_target target, struct problem *problem)
+static int run(struct server *server, struct switching *switching, enum image_target target,
+	       struct problem *problem)
 {
 	struct image *image = switching->image;
 	const unsigned int before = image->super.current_plane;
@@ -134,7 +101,7 @@ static int run(struct switching *switching, enum image_target target, struct pro
 	hold_writes_back(switching);
 	r = image_switch(image, target, (uint64_t)time(NULL), problem);
 	if (r == 0 && image->super.current_plane != before) {
-		r = teach_workers(switching);
+		r = errand_run(server, image, learn, image);
 		if (r < 0) {
 			/* The superblock names the plane, and not everybody could write to it. */
 			map_fail(&image->disk.map, r);
@@ -149,16 +116,14 @@ static int run(struct switching *switching, enum image_target target, struct pro
 int server_switch(struct server *server, struct image *image, enum image_target target,
 		  struct problem *problem)
 {
-	struct switching switching = { .server = server, .image = image };
+	struct switching switching = { .image = image };
 	const bool was_on = image->super.encryption_enabled;
 	int r = refuse(server, image, target, problem);
 
 	if (r < 0)
 		return r;
-	while (server->images[switching.export] != image)
-		switching.export ++;
 	sem_init(&switching.wake, 0, 0);
-	r = run(&switching, target, problem);
+	r = run(server, &switching, target, problem);
 	sem_destroy(&switching.wake);
 	if (r < 0)
 		log_line(LOG_LEVEL_ERROR, "%s", problem->text);

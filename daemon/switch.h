@@ -16,7 +16,7 @@
 /*
  * On the control thread, while the workers run; one switch at a time. Blocks:
  * writes wait meanwhile, reads do not. Returns 0, also when nothing had to
- * change; -EROFS: served read-only; -EPERM: encryption is not to be switched off
+ * change; -EKEYREJECTED: its keys are revoked; -EROFS: served read-only; -EPERM: encryption is not to be switched off
  * here (--require-encryption); otherwise as image_switch().
  */
 int MUST_CHECK server_switch(struct server *server, struct image *image, enum image_target target,

@@ -26,9 +26,11 @@ static void print_encryption(const struct tool_options *options, const json_t *e
 	}
 	printf("image ");
 	print_text(stdout, options->image);
-	printf(": encryption %s, last enabled %s\n",
+	printf(": encryption %s, last enabled %s%s\n",
 	       json_is_true(json_object_get(encryption, "enabled")) ? "on" : "off",
-	       since ? since : "never");
+	       since ? since : "never",
+	       json_is_true(json_object_get(encryption, "revoked")) ? "; its keys are revoked"
+								    : "");
 }
 
 static int no_memory(const struct tool_options *options, struct problem *problem)
@@ -104,6 +106,11 @@ static int fulfil(const struct tool_options *options, enum wish wish, struct pro
 
 	if (r < 0)
 		return r;
+	if (!reach.daemon && wish != WISH_STATUS && reach.report.image->super.revoked) {
+		problem_set(problem, "image", options->image,
+			    "its keys are revoked: sealblk key restore lets them be used again");
+		return -EKEYREJECTED;
+	}
 	if (reach.daemon) {
 		r = ask_daemon(&reach, wish, &encryption, problem);
 	} else if (is_so(&reach, wish)) {

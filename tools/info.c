@@ -62,6 +62,8 @@ static void print_state(const json_t *info)
 	print_row("state", state);
 	if (strcmp(state, "unclean") == 0)
 		print_row("", UNCLEAN_TEXT);
+	if (is_set(info, "revoked"))
+		print_row("", "its keys are revoked: all I/O is refused until key restore");
 	if (is_set(info, "writes_failed"))
 		print_row("", "a write or flush has failed: it takes no more writes until it is "
 			      "served again");

@@ -27,6 +27,8 @@ static void print_slots(const json_t *keys)
 
 	if (json_array_size(slots) == 0)
 		puts("none: nothing opens this image ever again");
+	if (json_is_true(json_object_get(keys, "revoked")))
+		puts("revoked: none is used until key restore");
 	json_array_foreach(slots, i, slot)
 	{
 		const char *kind = json_string_value(json_object_get(slot, "kind"));

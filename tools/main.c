@@ -149,6 +149,34 @@ const struct verb tool_verbs[] = {
 		.run = verb_key_rotate,
 	},
 	{
+		.name = "key revoke",
+		.operands = "[KEYSOURCE] IMAGE",
+		.summary = "refuse all I/O, and drop the keys",
+		.help = "Let the keys of IMAGE be used no more, until key restore. A daemon that serves\n"
+			"IMAGE refuses all I/O from now on, finishes what is under way, and drops the keys\n"
+			"from its memory; its clients stay connected, and it needs no key from here.\n"
+			"Otherwise KEYSOURCE is one of the key options below. It outlasts restarts: IMAGE\n"
+			"is not served until its keys are restored. info, map, key list and encryption\n"
+			"status still tell of it. To revoke what is revoked changes nothing.\n"
+			"\n"
+			"This protects from who has the daemon, not from who has a key: a key slot\n"
+			"still opens what it opened, and key remove empties it.\n",
+		.has_keys = true,
+		.check = verb_key_revoke_check,
+		.run = verb_key_revoke,
+	},
+	{
+		.name = "key restore",
+		.operands = "KEYSOURCE IMAGE",
+		.summary = "let the keys be used again",
+		.help = "Take back key revoke. KEYSOURCE, one of the key options below, is a key that opens\n"
+			"IMAGE. A daemon that serves IMAGE goes on with the I/O of the clients that are\n"
+			"still connected. Of an image that is not revoked only the key is checked.\n",
+		.has_keys = true,
+		.check = tool_check_key,
+		.run = verb_key_restore,
+	},
+	{
 		.name = "key export",
 		.operands = "KEYSOURCE [--plane N] [--tib T] [--output FILE] IMAGE",
 		.summary = "the key of one TiB of a plane, as dm-crypt takes it",

@@ -241,8 +241,9 @@ static const char *set_version(struct tool_options *options, const char *value)
 }
 
 /* Those that take a KEYSOURCE. */
-#define KEY_VERBS \
-	",create,check,key export,key add,key remove,key rotate,encryption on,encryption off,"
+#define KEY_VERBS                                                                        \
+	",create,check,key export,key add,key remove,key rotate,key revoke,key restore," \
+	"encryption on,encryption off,"
 
 static const struct row rows[] = {
 	{ "base", "FILE[:FORMAT]", ",create,",
@@ -327,7 +328,8 @@ void tool_print_help(const struct verb *verb)
 	printf("\n");
 	print_options(NULL);
 	printf("\nsealblk VERB --help tells more of a verb.\n"
-	       "Exit: 0 ok, 1 operation failed, 2 usage, 3 image damaged or refused, 4 key wrong.\n");
+	       "Exit: 0 ok, 1 operation failed, 2 usage, 3 image damaged or refused, 4 key wrong\n"
+	       "or revoked.\n");
 }
 
 void tool_usage_problem(struct problem *problem, const struct verb *verb, const char *fmt, ...)

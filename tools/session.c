@@ -82,6 +82,18 @@ int session_open_keyring(struct session *session, const char *path, const struct
 	return r == 0 ? image_unlock(session->image, &secret, 1, problem) : r;
 }
 
+int session_open_revoked(struct session *session, const char *path, const struct key_secret *secret,
+			 struct problem *problem)
+{
+	int r;
+
+	*session = (struct session){ .uuid_lock = -1 };
+	r = runtime_init(&session->runtime, false, problem);
+	if (r == 0)
+		r = load(session, path, problem);
+	return r == 0 ? image_unlock_revoked(session->image, &secret, 1, problem) : r;
+}
+
 int session_close(struct session *session, struct problem *problem)
 {
 	return image_stop(session->image, problem);

@@ -37,6 +37,13 @@ int MUST_CHECK session_open(struct session *session, const struct tool_options *
 int MUST_CHECK session_open_keyring(struct session *session, const char *path,
 				    const struct key_secret *secret, struct problem *problem);
 
+/*
+ * The same for image_mark_revoked(), of an image whose keys may be revoked; the
+ * runtime directory is looked up, and need not be there.
+ */
+int MUST_CHECK session_open_revoked(struct session *session, const char *path,
+				    const struct key_secret *secret, struct problem *problem);
+
 /* End it cleanly. Returns 0, or -EIO with *problem: the image stays unclean. */
 int MUST_CHECK session_close(struct session *session, struct problem *problem);
 

@@ -20,6 +20,9 @@ int MUST_CHECK verb_key_add_check(const struct tool_options *options, struct pro
 int MUST_CHECK verb_key_add(const struct tool_options *options, struct problem *problem);
 int MUST_CHECK verb_key_remove_check(const struct tool_options *options, struct problem *problem);
 int MUST_CHECK verb_key_remove(const struct tool_options *options, struct problem *problem);
+int MUST_CHECK verb_key_restore(const struct tool_options *options, struct problem *problem);
+int MUST_CHECK verb_key_revoke_check(const struct tool_options *options, struct problem *problem);
+int MUST_CHECK verb_key_revoke(const struct tool_options *options, struct problem *problem);
 int MUST_CHECK verb_key_rotate(const struct tool_options *options, struct problem *problem);
 int MUST_CHECK verb_map_check(const struct tool_options *options, struct problem *problem);
 int MUST_CHECK verb_map(const struct tool_options *options, struct problem *problem);

@@ -174,6 +174,8 @@ static const struct {
 	{ "key-add", control_answer_key_add },
 	{ "key-remove", control_answer_key_remove },
 	{ "key-rotate", control_answer_key_rotate },
+	{ "key-revoke", control_answer_key_revoke },
+	{ "key-restore", control_answer_key_restore },
 };
 
 static int answer(struct control_client *client, struct image *image)

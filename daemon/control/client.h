@@ -53,5 +53,9 @@ int MUST_CHECK control_answer_key_rotate(struct control_client *client,
 					 const struct report *report);
 int MUST_CHECK control_answer_key_remove(struct control_client *client,
 					 const struct report *report);
+int MUST_CHECK control_answer_key_revoke(struct control_client *client,
+					 const struct report *report);
+int MUST_CHECK control_answer_key_restore(struct control_client *client,
+					  const struct report *report);
 
 #endif

@@ -47,6 +47,15 @@ static int receive_secret(struct control_client *client, struct key_secret *ret_
 	return 0;
 }
 
+static int ask_for_secrets(struct control_client *client, int nr)
+{
+	json_t *go_on = json_pack("{s:i}", "send", nr);
+	int r = go_on ? control_client_put(client, go_on) : -ENOMEM;
+
+	json_decref(go_on);
+	return r == 0 ? control_client_flush(client) : r;
+}
+
 static int change_keys(struct control_client *client, struct image *image,
 		       const struct key_change *change)
 {
@@ -77,18 +86,13 @@ static int change_with_secrets(struct control_client *client, struct image *imag
 		.new_secret = new_secret,
 		.now_s = (uint64_t)time(NULL),
 	};
-	json_t *go_on;
 	int r;
 
 	if (!client->actions->change_keys)
 		return -EOPNOTSUPP;
 	if (!secret || !new_secret)
 		return -ENOMEM;
-	go_on = json_pack("{s:i}", "send", 2);
-	r = go_on ? control_client_put(client, go_on) : -ENOMEM;
-	json_decref(go_on);
-	if (r == 0)
-		r = control_client_flush(client);
+	r = ask_for_secrets(client, 2);
 	if (r == 0)
 		r = receive_secret(client, secret);
 	if (r == 0)
@@ -126,4 +130,47 @@ int control_answer_key_remove(struct control_client *client, const struct report
 	if (!client->actions->change_keys)
 		return -EOPNOTSUPP;
 	return change_keys(client, report->image, &change);
+}
+
+static int put_changed(struct control_client *client, bool changed)
+{
+	json_t *object = json_pack("{s:b}", "changed", changed);
+	int r = object ? control_client_put(client, object) : -ENOMEM;
+
+	json_decref(object);
+	return r;
+}
+
+int control_answer_key_revoke(struct control_client *client, const struct report *report)
+{
+	const struct control_actions *actions = client->actions;
+	bool changed;
+	int r;
+
+	if (!actions->revoke)
+		return -EOPNOTSUPP;
+	r = actions->revoke(actions->arg, report->image, &changed, &client->problem);
+	return r == 0 ? put_changed(client, changed) : r;
+}
+
+int control_answer_key_restore(struct control_client *client, const struct report *report)
+{
+	CLEANUP(secret_freep) struct key_secret *secret = key_mem_new(sizeof(*secret));
+	const struct control_actions *actions = client->actions;
+	bool changed;
+	int r;
+
+	if (!actions->restore)
+		return -EOPNOTSUPP;
+	if (!secret)
+		return -ENOMEM;
+	r = ask_for_secrets(client, 1);
+	if (r == 0)
+		r = receive_secret(client, secret);
+	if (r == 0 && !key_secret_is_sound(secret))
+		r = -EBADRQC;
+	if (r == 0)
+		r = actions->restore(actions->arg, report->image, secret, &changed,
+				     &client->problem);
+	return r == 0 ? put_changed(client, changed) : r;
 }

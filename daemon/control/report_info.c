@@ -111,9 +111,9 @@ json_t *report_encryption_json(const struct report *report)
 	int current = report->live ? atomic_load(&image->disk.map.current)
 				   : image->super.current_plane;
 
-	return json_pack("{s:b, s:o, s:i}", "enabled", image->super.encryption_enabled,
+	return json_pack("{s:b, s:o, s:i, s:b}", "enabled", image->super.encryption_enabled,
 			 "last_enabled_time", time_text(image->super.last_enabled_s),
-			 "current_plane", current);
+			 "current_plane", current, "revoked", image->super.revoked);
 }
 
 static json_t *sectors_json(const struct counts *counts)
@@ -204,8 +204,8 @@ static json_t *key_slots_json(const struct image *image)
 
 json_t *report_keys_json(const struct report *report)
 {
-	return json_pack("{s:o, s:i}", "key_slots", key_slots_json(report->image), "key_slots_max",
-			 KEY_SLOTS_MAX);
+	return json_pack("{s:o, s:i, s:b}", "key_slots", key_slots_json(report->image),
+			 "key_slots_max", KEY_SLOTS_MAX, "revoked", report->image->super.revoked);
 }
 
 /* A NULL in it means no memory, and shows in the result. Returns 0 or -1. */
@@ -223,6 +223,7 @@ static int fill(json_t *info, const struct report *report, const char *base_prob
 	bad |= json_object_set_new(info, "created_time", time_text(super->created_s));
 	bad |= json_object_set_new(info, "disk_bytes", le_number(super->disk_bytes));
 	bad |= json_object_set_new(info, "state", json_string(state_text(report)));
+	bad |= json_object_set_new(info, "revoked", json_boolean(super->revoked));
 	bad |= json_object_set_new(info, "server_encrypted",
 				   json_boolean(is_server_encrypted(report, counts)));
 	bad |= json_object_set_new(info, "encryption", report_encryption_json(report));

@@ -17,6 +17,8 @@
  *   {"verb":"key-add"}      one line: struct key_change_result as an object; before
  *   {"verb":"key-rotate"}   it, {"send":2}: now the client sends two secrets, the
  *                     one that opens the image and the new one
+ *   {"verb":"key-revoke"}    one line: {"changed":BOOL}; of a restore, before it,
+ *   {"verb":"key-restore"}   {"send":1}: now the client sends a secret that opens it
  *
  * A secret is a struct key_secret, all of it, as both programs have it. It goes
  * through the socket and not as the path of a file for the daemon to read: so
@@ -54,6 +56,10 @@ struct control_actions {
 	/* As image_change_keys(); -EOPNOTSUPP where it is NULL. */
 	int (*change_keys)(void *arg, struct image *image, const struct key_change *change,
 			   struct key_change_result *ret_result, struct problem *problem);
+	/* As server_revoke() and server_restore() in revoke.h; -EOPNOTSUPP where they are NULL. */
+	int (*revoke)(void *arg, struct image *image, bool *ret_changed, struct problem *problem);
+	int (*restore)(void *arg, struct image *image, const struct key_secret *secret,
+		       bool *ret_changed, struct problem *problem);
 	void *arg;
 };
 

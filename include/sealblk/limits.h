@@ -99,6 +99,7 @@ enum {
 	SCRYPT_LOG_N_MAX = 20,
 	SCRYPT_R_MAX = 32,
 	SCRYPT_P_MAX = 16,
+	REVOKE_MS = 2000, /* drain and commit before keys leave memory: no longer */
 };
 #define SCRYPT_BYTES_MAX GIB		     /* an image may not ask for more memory than this */
 #define SCRYPT_WORK_MAX	 ((uint64_t)1 << 24) /* N * r * p: 16 times the default, some seconds */

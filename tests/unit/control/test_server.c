@@ -350,7 +350,8 @@ Test(control_server, lists_the_key_slots)
 	set_up(&served);
 	cr_expect_str_eq(ask(&served, "{\"verb\":\"keys\"}\n"),
 			 "{\"key_slots\":[{\"slot\":0,\"key_id\":1,\"kind\":\"key-file\","
-			 "\"created_time\":\"2023-11-14T22:13:20Z\"}],\"key_slots_max\":8}\n");
+			 "\"created_time\":\"2023-11-14T22:13:20Z\"}],\"key_slots_max\":8,"
+			 "\"revoked\":false}\n");
 	done(&served);
 }
 
@@ -434,5 +435,78 @@ Test(control_server, changes_no_keys_where_nobody_can)
 	set_up(&served);
 	cr_expect_not_null(strstr(ask(&served, "{\"verb\":\"key-add\"}\n"), "error"));
 	cr_expect_not_null(strstr(ask(&served, "{\"verb\":\"key-remove\",\"slot\":0}\n"), "error"));
+	cr_expect_not_null(strstr(ask(&served, "{\"verb\":\"key-revoke\"}\n"), "error"));
+	cr_expect_not_null(strstr(ask(&served, "{\"verb\":\"key-restore\"}\n"), "error"));
 	done(&served);
+}
+
+/* ---- revoking them ---- */
+
+static int note_revoke(void *arg, struct image *image, bool *ret_changed, struct problem *problem)
+{
+	struct asked *asked = arg;
+
+	asked->nr++;
+	if (asked->result < 0)
+		problem_set(problem, "image", image->path, "no");
+	*ret_changed = asked->nr == 1;
+	return asked->result;
+}
+
+static int note_restore(void *arg, struct image *image, const struct key_secret *secret,
+			bool *ret_changed, struct problem *problem)
+{
+	struct asked *asked = arg;
+
+	memcpy(asked->secret, secret, sizeof(*asked->secret));
+	return note_revoke(arg, image, ret_changed, problem);
+}
+
+/* The request, one secret once it is wanted, and what is answered then. */
+static const char *ask_with_secret(const struct keys_served *keys, const char *request)
+{
+	static const char go_on[] = "{\"send\":1}\n";
+	const ssize_t nr_bytes = sizeof(struct key_secret);
+	char line[sizeof(go_on)] = { 0 };
+	int fd = call(&keys->served);
+
+	cr_assert_eq(send(fd, request, strlen(request), MSG_NOSIGNAL), (ssize_t)strlen(request));
+	cr_assert_eq(recv(fd, line, sizeof(go_on) - 1, MSG_WAITALL), (ssize_t)sizeof(go_on) - 1);
+	cr_expect_str_eq(line, go_on);
+	cr_assert_eq(send(fd, keys->secret, (size_t)nr_bytes, MSG_NOSIGNAL), nr_bytes);
+	return hear(fd);
+}
+
+Test(control_server, revokes_keys_and_says_whether_that_changed_anything)
+{
+	struct keys_served keys;
+
+	set_up_keys(&keys);
+	keys.actions.revoke = note_revoke;
+	cr_expect_str_eq(ask(&keys.served, "{\"verb\":\"key-revoke\"}\n"), "{\"changed\":true}\n");
+	cr_expect_str_eq(ask(&keys.served, "{\"verb\":\"key-revoke\"}\n"), "{\"changed\":false}\n");
+	keys.asked.result = -EIO;
+	cr_expect_str_eq(ask(&keys.served, "{\"verb\":\"key-revoke\"}\n"),
+			 "{\"error\":\"image image: no\"}\n");
+	keys_done(&keys);
+}
+
+Test(control_server, hands_on_the_secret_that_restores_keys)
+{
+	struct keys_served keys;
+
+	set_up_keys(&keys);
+	keys.actions.restore = note_restore;
+	cr_expect_str_eq(ask_with_secret(&keys, "{\"verb\":\"key-restore\"}\n"),
+			 "{\"changed\":true}\n");
+	cr_expect_arr_eq((const uint8_t *)keys.asked.secret, (const uint8_t *)keys.secret,
+			 sizeof(struct key_secret));
+	keys.asked.result = -EKEYREJECTED;
+	cr_expect_str_eq(ask_with_secret(&keys, "{\"verb\":\"key-restore\"}\n"),
+			 "{\"error\":\"image image: no\",\"key_rejected\":true}\n");
+	cr_expect_eq(keys.asked.nr, 2);
+	keys.secret->nr_bytes = 5;
+	cr_expect_not_null(strstr(ask_with_secret(&keys, "{\"verb\":\"key-restore\"}\n"), "error"));
+	cr_expect_eq(keys.asked.nr, 2);
+	keys_done(&keys);
 }

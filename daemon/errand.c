@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT */
+/* Messages to the workers and back: see errand.h. */
+#include "errand.h"
+
+#include <semaphore.h>
+
+#include "worker.h"
+
+/* What one worker is asked to do. */
+struct errand {
+	struct inbox_item item;
+	struct errands *all;
+	struct lane *lane;
+	int result;
+};
+
+struct errands {
+	int (*run)(void *arg, struct lane *lane);
+	void *arg;
+	sem_t done; /* once for each worker */
+	struct errand each[WORKERS_MAX];
+};
+
+static void deliver(struct inbox_item *item)
+{
+	struct errand *errand = CONTAINER_OF(item, struct errand, item);
+	struct errands *all = errand->all;
+
+	errand->result = all->run(all->arg, errand->lane);
+	sem_post(&all->done);
+}
+
+static void send_to(struct errands *all, struct worker *worker, unsigned int export)
+{
+	struct errand *errand = &all->each[worker->number];
+
+	errand->item.deliver = deliver;
+	errand->all = all;
+	errand->lane = worker->lane_of[export];
+	if (inbox_push(&worker->inbox, &errand->item))
+		worker_wake(worker);
+}
+
+int errand_run(struct server *server, const struct image *image,
+	       int (*run)(void *arg, struct lane *lane), void *arg)
+{
+	struct errands all = { .run = run, .arg = arg };
+	unsigned int export = 0;
+	int r = 0;
+
+	while (server->images[export] != image)
+		export ++;
+	sem_init(&all.done, 0, 0);
+	for (unsigned int i = 0; i < server->nr_workers; i++)
+		send_to(&all, &server->workers[i], export);
+	for (unsigned int i = 0; i < server->nr_workers; i++)
+		while (sem_wait(&all.done) < 0)
+			;
+	sem_destroy(&all.done);
+	for (unsigned int i = 0; i < server->nr_workers && r == 0; i++)
+		r = all.each[i].result;
+	return r;
+}

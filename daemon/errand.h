@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Errands: what the control thread wants done to an image's lanes, each of which
+ * belongs to its worker.
+ */
+#ifndef ERRAND_H
+#define ERRAND_H
+
+#include "base/compiler.h"
+#include "server.h"
+
+/*
+ * Call @run for the lane of @image on every worker, on its thread, and wait for all
+ * of them. @run returns at once: 0 or a negative errno. What requests are started
+ * there from now on come after it. Not on a worker's thread, and only while the
+ * workers run. Returns the error of the first worker that had one, or 0.
+ */
+int errand_run(struct server *server, const struct image *image,
+	       int (*run)(void *arg, struct lane *lane), void *arg);
+
+#endif
