@@ -362,7 +362,7 @@ static int switch_plane(void *server, struct image *image, enum image_target tar
 	return server_switch(server, image, target, problem);
 }
 
-/* On the control thread, whose ring the image has. */
+/* With server->changes held. */
 static int change_keys(void *server, struct image *image, const struct key_change *change,
 		       struct key_change_result *ret_result, struct problem *problem)
 {
@@ -399,6 +399,7 @@ int server_start(struct server *server, const struct options *options)
 	int code, r;
 
 	server->options = options;
+	pthread_mutex_init(&server->changes, NULL);
 	for (unsigned int i = 0; i < EXPORTS_MAX; i++)
 		server->uuid_locks[i] = -1;
 	r = helper_start(&server->helper);
@@ -419,8 +420,14 @@ int server_start(struct server *server, const struct options *options)
 			 r == -ENOSYS || r == -EPERM ? " (is io_uring switched off here?)" : "");
 		return EXIT_FAILED;
 	}
-	server->actions = (struct control_actions){ switch_plane, change_keys, revoke_keys,
-						    restore_keys, server };
+	server->actions = (struct control_actions){
+		.changes = &server->changes,
+		.switch_plane = switch_plane,
+		.change_keys = change_keys,
+		.revoke = revoke_keys,
+		.restore = restore_keys,
+		.arg = server,
+	};
 	r = control_start(server->images, server->nr_exports, &server->runtime, &server->actions,
 			  &server->control, &problem);
 	return r < 0 ? tell(r, &problem) : EXIT_OK;

@@ -7,6 +7,7 @@
 #ifndef SERVER_H
 #define SERVER_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 
@@ -28,7 +29,7 @@ struct server {
 	struct runtime runtime;
 	uint8_t boot_id[SEAL_UUID_BYTES];
 	const struct xts_ops *xts;
-	struct ring *ring;   /* of the main thread, opening and closing; of control in between */
+	struct ring *ring;   /* opening and closing; in between under @changes */
 	struct trace *trace; /* of all rings; NULL: no --trace */
 
 	unsigned int nr_exports;
@@ -36,6 +37,12 @@ struct server {
 	struct image *images[EXPORTS_MAX]; /* by export */
 	struct lane **lanes[EXPORTS_MAX];  /* of each image, by worker */
 	int uuid_locks[EXPORTS_MAX];
+
+	/*
+	 * While the workers run: held by whoever changes an image's superblock or
+	 * keyring, or uses its own ring and lane. Any thread but a worker.
+	 */
+	pthread_mutex_t changes;
 	struct control_actions actions;
 	struct control *control;
 

@@ -11,7 +11,7 @@
 #include "errand.h"
 #include "revoke.h"
 
-/* One switch; on the control thread's stack. */
+/* One switch; on the stack of the thread that makes it. */
 struct switching {
 	struct image *image;
 	struct waiter waiter; /* for the writes in flight */

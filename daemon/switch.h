@@ -2,7 +2,7 @@
 /*
  * Another current plane for an image that is being served (invariant 9).
  *
- * control thread: hold writes back -> wait for those in flight -> image_switch()
+ * whoever holds server->changes: hold writes back -> wait for those in flight -> image_switch()
  *   -> each worker's lane learns the new key -> writes go on
  */
 #ifndef SWITCH_H
@@ -14,7 +14,7 @@
 #include "server.h"
 
 /*
- * On the control thread, while the workers run; one switch at a time. Blocks:
+ * With server->changes held, while the workers run. Blocks:
  * writes wait meanwhile, reads do not. Returns 0, also when nothing had to
  * change; -EKEYREJECTED: its keys are revoked; -EROFS: served read-only; -EPERM: encryption is not to be switched off
  * here (--require-encryption); otherwise as image_switch().

@@ -219,6 +219,9 @@ static int send_whole(struct reach *reach, const void *bytes, size_t nr_bytes,
 {
 	if (send(fileno(reach->daemon), bytes, nr_bytes, MSG_NOSIGNAL) == (ssize_t)nr_bytes)
 		return 0;
+	/* A daemon that does not listen to us has said why: the answer is there to be read. */
+	if (errno == EPIPE)
+		return 0;
 	problem_set(problem, "image", reach->path, "its daemon cannot be asked: %s",
 		    strerror(errno));
 	return -EIO;

@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -23,6 +24,18 @@
 #include "control/server.h"
 
 enum { OUT_LINE_BYTES = 256 }; /* the longest line of a map */
+
+void control_client_lock(const struct control_client *client)
+{
+	if (client->actions->changes)
+		pthread_mutex_lock(client->actions->changes);
+}
+
+void control_client_unlock(const struct control_client *client)
+{
+	if (client->actions->changes)
+		pthread_mutex_unlock(client->actions->changes);
+}
 
 /* ---- talking to the client ---- */
 
@@ -150,14 +163,17 @@ static int answer_encryption(struct control_client *client, const struct report 
 		return -EBADRQC;
 	if (enabled && !client->actions->switch_plane)
 		return -EOPNOTSUPP;
+	control_client_lock(client);
 	if (enabled)
 		r = client->actions->switch_plane(client->actions->arg, report->image,
 						  json_is_true(enabled) ? IMAGE_TARGET_SEALED
 									: IMAGE_TARGET_PLAIN,
 						  &client->problem);
+	/* Still under the lock: what this client asked for, not what the next one did. */
+	encryption = r == 0 ? report_encryption_json(report) : NULL;
+	control_client_unlock(client);
 	if (r < 0)
 		return r;
-	encryption = report_encryption_json(report);
 	r = encryption ? control_client_put(client, encryption) : -ENOMEM;
 	json_decref(encryption);
 	return r;
@@ -186,6 +202,7 @@ static int answer(struct control_client *client, struct image *image)
 		.ring = client->ring,
 		.live = true,
 		.stop = client->stop,
+		.changes = client->actions->changes,
 	};
 
 	for (size_t i = 0; verb && i < ARRAY_LEN(verbs); i++)
@@ -206,9 +223,21 @@ static bool is_allowed(int fd)
 	return peer.uid == 0 || peer.uid == geteuid();
 }
 
-/* Reads up to the newline. Returns the bytes before it; -EMSGSIZE: too many; -EPIPE: none came. */
+static int64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/*
+ * Reads up to the newline. Returns the bytes before it; -EMSGSIZE: too many;
+ * -EPIPE: none came; -ETIMEDOUT: too slowly, be it byte by byte.
+ */
 static int receive_line(struct control_client *client, char line[CONTROL_REQUEST_BYTES_MAX])
 {
+	const int64_t start_ms = now_ms();
 	size_t nr = 0;
 
 	while (nr < CONTROL_REQUEST_BYTES_MAX) {
@@ -216,6 +245,8 @@ static int receive_line(struct control_client *client, char line[CONTROL_REQUEST
 		const char *newline;
 		ssize_t n;
 
+		if (r == 0 && now_ms() > start_ms + CONTROL_WAIT_MS)
+			r = -ETIMEDOUT;
 		if (r < 0)
 			return r;
 		n = recv(client->fd, line + nr, CONTROL_REQUEST_BYTES_MAX - nr, MSG_DONTWAIT);
@@ -289,12 +320,16 @@ void control_client_serve(struct control_client *client, struct image *image)
 	int r = is_allowed(client->fd) ? 0 : -EPERM;
 
 	client->nr_out = 0;
+	client->ring = NULL;
 	client->request = NULL;
 	client->problem.text[0] = 0;
 	if (r == 0)
 		r = receive_request(client, &client->request);
 	if (r == 0)
+		r = ring_sync_new(&client->ring);
+	if (r == 0)
 		r = answer(client, image);
+	ring_free(client->ring);
 	json_decref(client->request);
 	/* To a client that is gone or slow there is nothing to say. */
 	if (r < 0 && r != -ECANCELED && r != -ETIMEDOUT && r != -EPIPE && r != -ECONNRESET)

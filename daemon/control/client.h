@@ -22,7 +22,7 @@ struct control_client {
 	int stop_fd; /* readable: end at once */
 	const struct control_actions *actions;
 	const _Atomic bool *stop; /* set before @stop_fd is readable: ends walks */
-	struct ring *ring;	  /* of the calling thread */
+	struct ring *ring;	  /* for reports; control_client_serve()'s */
 	json_t *request;	  /* being answered */
 	struct problem problem;
 	size_t nr_out;
@@ -32,9 +32,16 @@ struct control_client {
 /*
  * Hear one request about @image and answer it. The caller closes @fd. Blocks,
  * for CONTROL_WAIT_MS at a time on the client. Failures are the client's, and
- * end in the debug log.
+ * end in the debug log. Several threads may do so at once, each with a client.
  */
 void control_client_serve(struct control_client *client, struct image *image);
+
+/*
+ * Inside a conversation, around a change and what is read of it: one change at a
+ * time, and nobody reads in the middle of one. May wait for another change.
+ */
+void control_client_lock(const struct control_client *client);
+void control_client_unlock(const struct control_client *client);
 
 /*
  * Inside a conversation: until the client is ready for @events, poll()'s.

@@ -13,9 +13,13 @@
 
 int control_answer_keys(struct control_client *client, const struct report *report)
 {
-	json_t *keys = report_keys_json(report);
-	int r = keys ? control_client_put(client, keys) : -ENOMEM;
+	json_t *keys;
+	int r;
 
+	control_client_lock(client);
+	keys = report_keys_json(report);
+	control_client_unlock(client);
+	r = keys ? control_client_put(client, keys) : -ENOMEM;
 	json_decref(keys);
 	return r;
 }
@@ -61,9 +65,12 @@ static int change_keys(struct control_client *client, struct image *image,
 {
 	struct key_change_result result;
 	json_t *object;
-	int r = client->actions->change_keys(client->actions->arg, image, change, &result,
-					     &client->problem);
+	int r;
 
+	control_client_lock(client);
+	r = client->actions->change_keys(client->actions->arg, image, change, &result,
+					 &client->problem);
+	control_client_unlock(client);
 	if (r < 0)
 		return r;
 	object = json_pack("{s:b, s:i, s:b, s:i, s:i}", "added", result.added, "new_slot",
@@ -149,7 +156,9 @@ int control_answer_key_revoke(struct control_client *client, const struct report
 
 	if (!actions->revoke)
 		return -EOPNOTSUPP;
+	control_client_lock(client);
 	r = actions->revoke(actions->arg, report->image, &changed, &client->problem);
+	control_client_unlock(client);
 	return r == 0 ? put_changed(client, changed) : r;
 }
 
@@ -169,8 +178,11 @@ int control_answer_key_restore(struct control_client *client, const struct repor
 		r = receive_secret(client, secret);
 	if (r == 0 && !key_secret_is_sound(secret))
 		r = -EBADRQC;
-	if (r == 0)
+	if (r == 0) {
+		control_client_lock(client);
 		r = actions->restore(actions->arg, report->image, secret, &changed,
 				     &client->problem);
+		control_client_unlock(client);
+	}
 	return r == 0 ? put_changed(client, changed) : r;
 }

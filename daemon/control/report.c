@@ -228,19 +228,27 @@ static int walk_blocks(struct walk *walk)
 	return r == 0 ? tell_last(walk) : r;
 }
 
+static int take_mac_key(struct walk *walk)
+{
+	const struct image *image = walk->image;
+	const uint8_t *key;
+
+	if (!image->keys)
+		return 0;
+	key = keyring_find_mac_key(image->keys, le64_get(image->super.mac_key_id));
+	walk->mac = &walk->mac_ctx;
+	return key ? mac_init(&walk->mac_ctx, key) : -ENOKEY;
+}
+
 int report_walk(const struct report *report, report_extent_fn extent, void *arg)
 {
 	struct image *image = report->image;
 	struct walk walk = { .report = report, .image = image, .extent = extent, .arg = arg };
-	int r = 0;
+	int r;
 
-	if (image->keys) {
-		const uint8_t *key =
-			keyring_find_mac_key(image->keys, le64_get(image->super.mac_key_id));
-
-		r = key ? mac_init(&walk.mac_ctx, key) : -ENOKEY;
-		walk.mac = &walk.mac_ctx;
-	}
+	report_lock(report);
+	r = take_mac_key(&walk);
+	report_unlock(report);
 	if (r == 0)
 		r = walk_blocks(&walk);
 	mac_done(&walk.mac_ctx);

@@ -6,12 +6,13 @@
  * Reports change nothing and may run beside the workers: they read atomic
  * words, take the map's lock for the copy of one block, and read blocks that are
  * not in memory by a ring of their own. A disk in use is seen block by block,
- * not at one moment. All calls block, on any thread.
+ * not at one moment. All calls block, on any thread; several may report at once.
  */
 #ifndef CONTROL_REPORT_H
 #define CONTROL_REPORT_H
 
 #include <jansson.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -35,7 +36,26 @@ struct report {
 	struct ring *ring;	  /* of the calling thread */
 	bool live;		  /* this process serves the image */
 	const _Atomic bool *stop; /* or NULL. Set: a walk ends with -ECANCELED */
+
+	/*
+	 * Held by whoever changes superblock, keyring or keys; NULL: nobody does.
+	 * report_walk() and report_info_json() take it, briefly; of the others the
+	 * caller holds it.
+	 */
+	pthread_mutex_t *changes;
 };
+
+static inline void report_lock(const struct report *report)
+{
+	if (report->changes)
+		pthread_mutex_lock(report->changes);
+}
+
+static inline void report_unlock(const struct report *report)
+{
+	if (report->changes)
+		pthread_mutex_unlock(report->changes);
+}
 
 /* "base", "zero", "plain", "sealed", "damaged". */
 const char *report_state_name(enum report_state state);

@@ -259,7 +259,9 @@ int report_info_json(const struct report *report, const char *base_problem, json
 	if (r < 0)
 		return r;
 	info = json_object();
+	report_lock(report);
 	r = fill(info, report, base_problem, &counts) ? -ENOMEM : fill_file(info, report->image);
+	report_unlock(report);
 	if (r < 0) {
 		json_decref(info);
 		return r;

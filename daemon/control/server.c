@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The control sockets and their thread: see server.h. */
+/*
+ * The control sockets, the thread that accepts at them, and a thread for each
+ * client: see server.h.
+ */
 #include "control/server.h"
 
 #include <errno.h>
@@ -19,7 +22,7 @@
 #include "control/client.h"
 
 enum {
-	BACKLOG = 16,
+	BACKLOG = 128,
 	PAUSE_MS = 100, /* after a failed accept(): descriptors may come free */
 };
 
@@ -29,24 +32,100 @@ struct control_listener {
 	struct sockaddr_un address; /* the path to remove */
 };
 
+enum seat_state {
+	SEAT_FREE,
+	SEAT_TAKEN,
+	SEAT_OVER, /* its thread is ending, and is to be joined */
+};
+
+/* A client and its thread. The accepting thread takes seats and frees them. */
+struct control_seat {
+	_Atomic int state; /* enum seat_state; the client's thread sets SEAT_OVER */
+	pthread_t thread;
+	struct image *image;
+	struct control_client client; /* of the client's thread, once that runs */
+};
+
 struct control {
 	struct control_listener listeners[EXPORTS_MAX];
 	unsigned int nr_listeners;
-	pthread_t thread;
-	int stop_fd;	   /* eventfd: wakes poll() */
+	const struct control_actions *actions;
+	pthread_t thread;  /* accepts */
+	int stop_fd;	   /* eventfd: wakes every poll() */
 	_Atomic bool stop; /* set before @stop_fd: ends walks */
 
-	struct control_client client; /* the thread's alone */
+	struct control_seat seats[CONTROL_CLIENTS_MAX];
 };
+
+/* ---- clients ---- */
+
+static void *serve(void *arg)
+{
+	struct control_seat *seat = arg;
+
+	control_client_serve(&seat->client, seat->image);
+	close(seat->client.fd);
+	atomic_store(&seat->state, SEAT_OVER);
+	return NULL;
+}
+
+static void free_seat(struct control_seat *seat)
+{
+	pthread_join(seat->thread, NULL);
+	atomic_store(&seat->state, SEAT_FREE);
+}
+
+static struct control_seat *find_seat(struct control *control)
+{
+	for (unsigned int i = 0; i < CONTROL_CLIENTS_MAX; i++) {
+		struct control_seat *seat = &control->seats[i];
+
+		if (atomic_load(&seat->state) == SEAT_OVER)
+			free_seat(seat);
+		if (atomic_load(&seat->state) == SEAT_FREE)
+			return seat;
+	}
+	return NULL;
+}
+
+/* Owns @fd. Nobody waits for a client that is told to go away. */
+static void turn_away(int fd, const char *why)
+{
+	char line[128];
+	int n = snprintf(line, sizeof(line), "{\"error\":\"the daemon %s\",\"busy\":true}\n", why);
+
+	(void)send(fd, line, (size_t)n, MSG_NOSIGNAL | MSG_DONTWAIT);
+	close(fd);
+}
+
+/* Owns @fd. */
+static void begin_client(struct control *control, struct image *image, int fd)
+{
+	struct control_seat *seat = find_seat(control);
+
+	if (!seat) {
+		turn_away(fd, "has as many control clients as it takes: try again");
+		return;
+	}
+	seat->image = image;
+	seat->client.fd = fd;
+	seat->client.stop_fd = control->stop_fd;
+	seat->client.stop = &control->stop;
+	seat->client.actions = control->actions;
+	atomic_store(&seat->state, SEAT_TAKEN);
+	if (pthread_create(&seat->thread, NULL, serve, seat) != 0) {
+		atomic_store(&seat->state, SEAT_FREE);
+		turn_away(fd, "cannot start a thread for one more control client");
+	}
+}
 
 static void accept_client(struct control *control, const struct control_listener *listener)
 {
 	struct pollfd stop = { .fd = control->stop_fd, .events = POLLIN };
+	int fd = accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC);
 
-	control->client.fd = accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC);
-	if (control->client.fd >= 0) {
-		control_client_serve(&control->client, listener->image);
-		close(control->client.fd);
+	if (fd >= 0) {
+		begin_client(control, listener->image, fd);
 	} else if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
 		log_line(LOG_LEVEL_WARNING, "control: image %s: accept: %s", listener->image->path,
 			 strerror(errno));
@@ -135,11 +214,10 @@ static void free_control(struct control *control)
 	}
 	if (control->stop_fd >= 0)
 		close(control->stop_fd);
-	ring_free(control->client.ring);
 	free(control);
 }
 
-/* The thread inherits the mask: a signal is the main thread's to take. */
+/* All threads inherit the mask: a signal is the main thread's to take. */
 static int start_thread(struct control *control)
 {
 	sigset_t all, before;
@@ -154,15 +232,9 @@ static int start_thread(struct control *control)
 
 static int set_up(struct control *control)
 {
-	int r = ring_sync_new(&control->client.ring);
-
-	if (r < 0)
-		return r;
 	control->stop_fd = eventfd(0, EFD_CLOEXEC);
 	if (control->stop_fd < 0)
 		return -errno;
-	control->client.stop_fd = control->stop_fd;
-	control->client.stop = &control->stop;
 	return start_thread(control);
 }
 
@@ -178,7 +250,7 @@ int control_start(struct image *const *images, unsigned int nr_images,
 		return -ENOMEM;
 	}
 	control->stop_fd = -1;
-	control->client.actions = actions;
+	control->actions = actions;
 	for (unsigned int i = 0; i < nr_images && r == 0; i++)
 		r = add_listener(control, images[i], runtime, problem);
 	if (r == 0) {
@@ -203,6 +275,9 @@ struct control *control_stop(struct control *control)
 	/* Cannot fail: the counter is far from full. */
 	(void)eventfd_write(control->stop_fd, 1);
 	pthread_join(control->thread, NULL);
+	for (unsigned int i = 0; i < CONTROL_CLIENTS_MAX; i++)
+		if (atomic_load(&control->seats[i].state) != SEAT_FREE)
+			free_seat(&control->seats[i]);
 	free_control(control);
 	return NULL;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The control socket of each image a daemon serves, where the CLI asks what only
- * the daemon knows. One thread answers for all images, one client at a time.
+ * the daemon knows. One thread accepts, for all images, and each client has a
+ * thread of its own, CONTROL_CLIENTS_MAX of them at most; further ones are told so.
  *
  * A client of the same user, or root, connects to runtime_socket_path(), sends
  * one line of JSON, at most CONTROL_REQUEST_BYTES_MAX, reads until the end:
@@ -35,6 +36,8 @@
 #ifndef CONTROL_SERVER_H
 #define CONTROL_SERVER_H
 
+#include <pthread.h>
+
 #include "base/compiler.h"
 #include "image/image.h"
 #include "image/key_slots.h"
@@ -43,13 +46,17 @@
 
 enum {
 	CONTROL_REQUEST_BYTES_MAX = 4096, /* with its newline */
-	CONTROL_WAIT_MS = 5000,		  /* for a client to send, or to take what is sent */
+	CONTROL_WAIT_MS = 5000,		  /* for a request; for a client to take what is sent */
 };
 
 struct control;
 
-/* What a client may have done beside reports; on the control thread. */
+/*
+ * What a client may have done beside reports; on its thread, with @changes held:
+ * so one at a time, whatever the image.
+ */
 struct control_actions {
+	pthread_mutex_t *changes; /* NULL: nobody changes anything */
 	/* As server_switch() in switch.h; -EOPNOTSUPP where it is NULL. */
 	int (*switch_plane)(void *arg, struct image *image, enum image_target target,
 			    struct problem *problem);
@@ -65,8 +72,8 @@ struct control_actions {
 
 /*
  * Make the sockets of @images (at most EXPORTS_MAX; started, and locked by UUID:
- * whatever stands at a socket's path is stale and is replaced) and start the
- * thread, with all signals blocked. Blocks briefly; opening thread only. The
+ * whatever stands at a socket's path is stale and is replaced) and start to
+ * accept, all threads with all signals blocked. Blocks briefly; opening thread only. The
  * images and @actions are borrowed until control_stop(); @images itself is not.
  * Returns 0 and *ret_control, or with *problem -ENOMEM, -ENAMETOOLONG: the
  * runtime directory is too deep for a unix socket, or what the kernel said;
@@ -77,7 +84,7 @@ int MUST_CHECK control_start(struct image *const *images, unsigned int nr_images
 			     struct control **ret_control, struct problem *problem);
 
 /*
- * Cut off a client, end the thread, remove the sockets. Before the images are
+ * Cut off the clients, end the threads, remove the sockets. Before the images are
  * stopped and their UUID locks given up. Accepts NULL; always returns NULL.
  */
 struct control *control_stop(struct control *control);

@@ -69,6 +69,11 @@ enum {
 	STOP_MS = 2000, /* clients get this long to take their replies when we stop */
 };
 
+/* The control sockets. */
+enum {
+	CONTROL_CLIENTS_MAX = 64, /* at once, at all sockets of a daemon; each has a thread */
+};
+
 /* Commit. */
 enum {
 	DIRTY_BLOCKS_MAX = 4096,    /* map blocks with uncommitted entries */

@@ -5,6 +5,7 @@
 #include "fixture.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/time.h>
@@ -63,17 +64,28 @@ static int call(const struct served *served)
 
 static char answer[1 << 20];
 
-/* Until the server closes the connection. */
-static const char *hear(int fd)
+/* Until the server closes the connection, or, to a client that is talking, resets it. */
+static ssize_t hear_to(int fd)
 {
 	size_t nr = 0;
 	ssize_t n;
 
 	while ((n = recv(fd, answer + nr, sizeof(answer) - 1 - nr, 0)) > 0)
 		nr += (size_t)n;
-	cr_assert_eq(n, 0, "%s", strerror(errno));
 	answer[nr] = '\0';
 	close(fd);
+	return n;
+}
+
+static const char *hear(int fd)
+{
+	cr_assert_eq(hear_to(fd), 0, "%s", strerror(errno));
+	return answer;
+}
+
+static const char *hear_any(int fd)
+{
+	(void)hear_to(fd);
 	return answer;
 }
 
@@ -83,6 +95,15 @@ static const char *ask(const struct served *served, const char *request)
 
 	cr_assert_eq(send(fd, request, strlen(request), MSG_NOSIGNAL), (ssize_t)strlen(request));
 	return hear(fd);
+}
+
+/* A disk of which every other sector is sealed: its map is longer than a socket holds. */
+static void make_map_long(struct served *served)
+{
+	uint8_t body[SEAL_BLOCK_BODY_BYTES];
+
+	memset(body, SEAL_ENTRY_ZERO << 4 | SEAL_ENTRY_PLANE_FIRST, sizeof(body));
+	map_install(&served->fixture.image->disk.map, 0, body, 0);
 }
 
 Test(control_server, answers_info_with_the_object_and_the_state_in_use)
@@ -115,13 +136,11 @@ Test(control_server, answers_map_with_a_line_per_extent_and_an_end)
 
 Test(control_server, a_map_of_many_extents_arrives_whole)
 {
-	uint8_t body[SEAL_BLOCK_BODY_BYTES];
 	struct served served;
 	unsigned int nr_lines = 0;
 
 	set_up(&served);
-	memset(body, SEAL_ENTRY_ZERO << 4 | SEAL_ENTRY_PLANE_FIRST, sizeof(body));
-	map_install(&served.fixture.image->disk.map, 0, body, 0);
+	make_map_long(&served);
 	for (const char *at = ask(&served, "{\"verb\":\"map\"}\n"); *at; at++)
 		nr_lines += *at == '\n';
 	cr_expect_eq(nr_lines, SEAL_BLOCK_SECTORS + 1);
@@ -205,15 +224,145 @@ Test(control_server, stopping_does_not_wait_for_a_silent_client)
 	close(fd);
 }
 
-Test(control_server, a_silent_client_is_cut_off_and_the_next_one_served)
+Test(control_server, neither_a_silent_client_nor_one_that_does_not_read_holds_others_up)
 {
+	static const char request[] = "{\"verb\":\"map\"}\n";
 	struct served served;
-	int silent;
+	int silent, deaf;
+	double start_s;
 
 	set_up(&served);
+	make_map_long(&served);
 	silent = call(&served);
-	cr_expect_not_null(strstr(ask(&served, "{\"verb\":\"map\"}\n"), "end"));
+	deaf = call(&served);
+	cr_assert_eq(send(deaf, request, strlen(request), MSG_NOSIGNAL), (ssize_t)strlen(request));
+	start_s = now_s();
+	cr_expect_not_null(strstr(ask(&served, "{\"verb\":\"info\"}\n"), "in use"));
+	cr_expect_lt(now_s() - start_s, 2);
 	close(silent);
+	close(deaf);
+	done(&served);
+}
+
+Test(control_server, a_silent_client_is_cut_off)
+{
+	struct served served;
+	double start_s;
+	int fd;
+
+	set_up(&served);
+	fd = call(&served);
+	start_s = now_s();
+	cr_expect_str_eq(hear(fd), "");
+	cr_expect_geq(now_s() - start_s, CONTROL_WAIT_MS / 1000.0 - 0.5);
+	cr_expect_lt(now_s() - start_s, 2 * CONTROL_WAIT_MS / 1000.0);
+	done(&served);
+}
+
+Test(control_server, one_client_too_many_is_told_so_and_served_when_another_has_left)
+{
+	static const char request[] = "{\"verb\":\"map\"}\n";
+	const struct timespec pause = { .tv_nsec = 10000000 };
+	int clients[CONTROL_CLIENTS_MAX];
+	struct served served;
+	int fd, tries = 0;
+
+	set_up(&served);
+	for (unsigned int i = 0; i < CONTROL_CLIENTS_MAX; i++)
+		clients[i] = call(&served);
+	cr_expect_str_eq(hear(call(&served)),
+			 "{\"error\":\"the daemon has as many control clients as it takes: try "
+			 "again\",\"busy\":true}\n");
+	close(clients[7]);
+	do {
+		cr_assert_lt(tries++, 300);
+		nanosleep(&pause, NULL);
+		fd = call(&served);
+		(void)send(fd, request, strlen(request), MSG_NOSIGNAL);
+	} while (strstr(hear_any(fd), "busy"));
+	cr_expect_not_null(strstr(answer, "end"));
+	for (unsigned int i = 0; i < CONTROL_CLIENTS_MAX; i++)
+		if (i != 7)
+			close(clients[i]);
+	done(&served);
+}
+
+/* ---- changes ---- */
+
+struct switches {
+	_Atomic int nr_at_once;
+	_Atomic int nr;
+	_Atomic bool crossed;
+};
+
+static int note_switch(void *arg, struct image *image, enum image_target target,
+		       struct problem *problem)
+{
+	const struct timespec pause = { .tv_nsec = 2000000 };
+	struct switches *switches = arg;
+
+	(void)problem;
+	if (atomic_fetch_add(&switches->nr_at_once, 1) > 0)
+		atomic_store(&switches->crossed, true);
+	image->super.encryption_enabled = target == IMAGE_TARGET_SEALED;
+	nanosleep(&pause, NULL);
+	atomic_fetch_add(&switches->nr, 1);
+	atomic_fetch_sub(&switches->nr_at_once, 1);
+	return 0;
+}
+
+struct switcher {
+	pthread_t thread;
+	const struct served *served;
+	bool on;
+	bool answers_are_right;
+};
+
+static void *keep_switching(void *arg)
+{
+	struct switcher *switcher = arg;
+	const char *request = switcher->on ? "{\"verb\":\"encryption\",\"enabled\":true}\n"
+					   : "{\"verb\":\"encryption\",\"enabled\":false}\n";
+	const char *wanted = switcher->on ? "{\"enabled\":true" : "{\"enabled\":false";
+
+	switcher->answers_are_right = true;
+	for (int i = 0; i < 20; i++) {
+		char line[512] = { 0 };
+		int fd = call(switcher->served);
+
+		(void)send(fd, request, strlen(request), MSG_NOSIGNAL);
+		(void)recv(fd, line, sizeof(line) - 1, MSG_WAITALL);
+		close(fd);
+		switcher->answers_are_right &= strncmp(line, wanted, strlen(wanted)) == 0;
+	}
+	return NULL;
+}
+
+Test(control_server, changes_come_one_after_another_and_each_client_hears_of_its_own)
+{
+	pthread_mutex_t changes = PTHREAD_MUTEX_INITIALIZER;
+	struct switches switches = { 0 };
+	const struct control_actions actions = {
+		.changes = &changes,
+		.switch_plane = note_switch,
+		.arg = &switches,
+	};
+	struct switcher switchers[4];
+	struct served served;
+
+	set_up_with(&served, &actions);
+	for (unsigned int i = 0; i < ARRAY_LEN(switchers); i++) {
+		switchers[i] = (struct switcher){ .served = &served, .on = i % 2 };
+		cr_assert_eq(pthread_create(&switchers[i].thread, NULL, keep_switching,
+					    &switchers[i]),
+			     0);
+	}
+	for (unsigned int i = 0; i < ARRAY_LEN(switchers); i++) {
+		pthread_join(switchers[i].thread, NULL);
+		cr_expect(switchers[i].answers_are_right, "client %u", i);
+	}
+	cr_expect(!switches.crossed);
+	cr_expect_eq(switches.nr, 80);
 	done(&served);
 }
 
