@@ -362,22 +362,33 @@ static int switch_plane(void *server, struct image *image, enum image_target tar
 	return server_switch(server, image, target, problem);
 }
 
+static void publish_slot(struct server *server, const struct image *image, const char *event,
+			 unsigned int slot)
+{
+	control_publish(&server->events, image,
+			json_pack("{s:s, s:i}", "event", event, "slot", (int)slot));
+}
+
 /* With server->changes held. */
-static int change_keys(void *server, struct image *image, const struct key_change *change,
+static int change_keys(void *arg, struct image *image, const struct key_change *change,
 		       struct key_change_result *ret_result, struct problem *problem)
 {
 	int r = image->super.revoked ? server_refuse_revoked(image, problem)
 				     : image_change_keys(image, change, ret_result, problem);
+	struct server *server = arg;
 
-	(void)server;
 	if (r == -EIO)
 		log_line(LOG_LEVEL_ERROR, "%s", problem->text);
-	if (r == 0 && ret_result->added)
+	if (r == 0 && ret_result->added) {
 		log_line(LOG_LEVEL_INFO, "image %s: a key was added in slot %u", image->path,
 			 ret_result->new_slot);
-	if (r == 0 && ret_result->removed)
+		publish_slot(server, image, "key-added", ret_result->new_slot);
+	}
+	if (r == 0 && ret_result->removed) {
 		log_line(LOG_LEVEL_INFO, "image %s: the key in slot %u was removed", image->path,
 			 ret_result->old_slot);
+		publish_slot(server, image, "key-removed", ret_result->old_slot);
+	}
 	return r;
 }
 
@@ -414,6 +425,7 @@ int server_start(struct server *server, const struct options *options)
 		code = listen_all(server);
 	if (code != EXIT_OK)
 		return code;
+	control_events_init(&server->events, server->images, server->nr_exports);
 	r = start_workers(server);
 	if (r < 0) {
 		log_line(LOG_LEVEL_ERROR, "cannot start the workers: %s%s", strerror(-r),
@@ -422,6 +434,7 @@ int server_start(struct server *server, const struct options *options)
 	}
 	server->actions = (struct control_actions){
 		.changes = &server->changes,
+		.events = &server->events,
 		.switch_plane = switch_plane,
 		.change_keys = change_keys,
 		.revoke = revoke_keys,

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 
 #include "base/compiler.h"
+#include "control/events.h"
 #include "control/server.h"
 #include "image/image.h"
 #include "image/runtime.h"
@@ -43,6 +44,7 @@ struct server {
 	 * keyring, or uses its own ring and lane. Any thread but a worker.
 	 */
 	pthread_mutex_t changes;
+	struct control_events events; /* any thread may publish */
 	struct control_actions actions;
 	struct control *control;
 

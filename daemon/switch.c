@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "base/log.h"
+#include "control/report.h"
 #include "errand.h"
 #include "revoke.h"
 
@@ -113,6 +114,20 @@ static int run(struct server *server, struct switching *switching, enum image_ta
 	return r;
 }
 
+static void tell(struct server *server, struct image *image)
+{
+	const struct report report = { .image = image, .live = true };
+	json_t *event = json_pack("{s:s}", "event", "encryption");
+
+	log_line(LOG_LEVEL_INFO, "image %s: encryption is %s from here on", image->path,
+		 image->super.encryption_enabled ? "on" : "off");
+	if (event && json_object_update_new(event, report_encryption_json(&report)) < 0) {
+		json_decref(event);
+		event = NULL;
+	}
+	control_publish(&server->events, image, event);
+}
+
 int server_switch(struct server *server, struct image *image, enum image_target target,
 		  struct problem *problem)
 {
@@ -128,7 +143,6 @@ int server_switch(struct server *server, struct image *image, enum image_target 
 	if (r < 0)
 		log_line(LOG_LEVEL_ERROR, "%s", problem->text);
 	else if (was_on != image->super.encryption_enabled)
-		log_line(LOG_LEVEL_INFO, "image %s: encryption is %s from here on", image->path,
-			 was_on ? "off" : "on");
+		tell(server, image);
 	return r;
 }

@@ -265,6 +265,9 @@ static void tell_of_failure(struct server *server, unsigned int number)
 		 "image %s: writing to it failed: %s; until it is opened again, writes and flushes "
 		 "answer EIO; reads go on",
 		 image->path, strerror(-image->disk.map.failed_error));
+	control_publish(&server->events, image,
+			json_pack("{s:s, s:s}", "event", "failed", "reason",
+				  strerror(-image->disk.map.failed_error)));
 }
 
 static void tick(struct worker *worker)

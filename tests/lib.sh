@@ -167,6 +167,13 @@ kill_daemon() {
 	disown_pid "$pid"
 }
 
+# control_socket IMAGE: the path of its control socket, were it served. Needs jq.
+control_socket() {
+	local folder=$XDG_RUNTIME_DIR/sealblk
+	((EUID == 0)) && folder=/run/sealblk
+	echo "$folder/$("$sealblk" info --json "$1" | jq -r .uuid).sock"
+}
+
 # nbd_uri SOCKET [EXPORT]
 nbd_uri() {
 	echo "nbd+unix:///${2:-}?socket=$1"

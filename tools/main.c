@@ -77,6 +77,16 @@ const struct verb tool_verbs[] = {
 		.run = verb_encryption_status,
 	},
 	{
+		.name = "events",
+		.operands = "[--json] IMAGE",
+		.summary = "follow what happens to an image that is being served",
+		.help = "Tell the state of IMAGE, and then what happens to it as it happens, a line each:\n"
+			"encryption switched, keys added or removed, the first write that failed, progress\n"
+			"of work in the background. With --json, each line is an object. Needs no key.\n"
+			"Ends with exit 0 when the daemon that serves IMAGE stops.\n",
+		.run = verb_events,
+	},
+	{
 		.name = "check",
 		.operands = "[--json] [--repair] [KEYSOURCE] IMAGE",
 		.summary = "is the image sound? if not, repair what can be",

@@ -281,7 +281,7 @@ static const struct row rows[] = {
 	{ "repair", NULL, ",check,", "mend what can be mended without a guess; wants a KEYSOURCE",
 	  set_repair },
 	{ "json", NULL,
-	  ",info,map,check,vhd info,key list,encryption on,encryption off,encryption status,",
+	  ",info,map,events,check,vhd info,key list,encryption on,encryption off,encryption status,",
 	  "print JSON", set_json },
 	{ "help", NULL, NULL, "print this and exit", set_help },
 	{ "version", NULL, NULL, "print the version and exit", set_version },

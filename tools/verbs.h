@@ -13,6 +13,7 @@ int MUST_CHECK verb_encryption_check(const struct tool_options *options, struct 
 int MUST_CHECK verb_encryption_on(const struct tool_options *options, struct problem *problem);
 int MUST_CHECK verb_encryption_off(const struct tool_options *options, struct problem *problem);
 int MUST_CHECK verb_encryption_status(const struct tool_options *options, struct problem *problem);
+int MUST_CHECK verb_events(const struct tool_options *options, struct problem *problem);
 int MUST_CHECK verb_info(const struct tool_options *options, struct problem *problem);
 int MUST_CHECK verb_key_export(const struct tool_options *options, struct problem *problem);
 int MUST_CHECK verb_key_list(const struct tool_options *options, struct problem *problem);

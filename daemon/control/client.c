@@ -79,7 +79,7 @@ int control_client_flush(struct control_client *client)
 	return 0;
 }
 
-static int out_bytes(struct control_client *client, const char *bytes, size_t nr_bytes)
+int control_client_put_bytes(struct control_client *client, const char *bytes, size_t nr_bytes)
 {
 	while (nr_bytes > 0) {
 		size_t room = sizeof(client->out) - client->nr_out;
@@ -107,14 +107,16 @@ PRINTF_LIKE(2, 3) static int out_line(struct control_client *client, const char 
 	va_start(args, fmt);
 	n = vsnprintf(line, sizeof(line), fmt, args);
 	va_end(args);
-	return n < 0 || (size_t)n >= sizeof(line) ? -EINVAL : out_bytes(client, line, (size_t)n);
+	return n < 0 || (size_t)n >= sizeof(line)
+		       ? -EINVAL
+		       : control_client_put_bytes(client, line, (size_t)n);
 }
 
 /* ---- answers ---- */
 
 static int write_json(const char *bytes, size_t nr_bytes, void *client)
 {
-	return out_bytes(client, bytes, nr_bytes);
+	return control_client_put_bytes(client, bytes, nr_bytes);
 }
 
 int control_client_put(struct control_client *client, const json_t *object)
@@ -192,6 +194,7 @@ static const struct {
 	{ "key-rotate", control_answer_key_rotate },
 	{ "key-revoke", control_answer_key_revoke },
 	{ "key-restore", control_answer_key_restore },
+	{ "events", control_answer_events },
 };
 
 static int answer(struct control_client *client, struct image *image)
@@ -286,6 +289,8 @@ static const char *error_text(int error)
 		return "the request is not JSON";
 	case -EMSGSIZE:
 		return "the request is too long";
+	case -EUSERS:
+		return "as many clients follow events as it lets do so: try again";
 	case -EPERM:
 		return "only the daemon's user and root may ask";
 	default:

@@ -49,8 +49,13 @@ void control_client_unlock(const struct control_client *client);
  */
 int MUST_CHECK control_client_wait(struct control_client *client, short events);
 
-/* One line of the answer, gathered; and all that is gathered, sent. 0 or a negative errno. */
+/*
+ * One line of the answer, or bytes of it, gathered; and all that is gathered,
+ * sent. 0 or a negative errno.
+ */
 int MUST_CHECK control_client_put(struct control_client *client, const json_t *object);
+int MUST_CHECK control_client_put_bytes(struct control_client *client, const char *bytes,
+					size_t nr_bytes);
 int MUST_CHECK control_client_flush(struct control_client *client);
 
 /* client_keys.c. They return 0 when the answer is gathered, or a negative errno. */
@@ -64,5 +69,8 @@ int MUST_CHECK control_answer_key_revoke(struct control_client *client,
 					 const struct report *report);
 int MUST_CHECK control_answer_key_restore(struct control_client *client,
 					  const struct report *report);
+
+/* client_events.c. Returns when the client or the daemon ends it, with a negative errno. */
+int MUST_CHECK control_answer_events(struct control_client *client, const struct report *report);
 
 #endif

@@ -50,13 +50,15 @@ enum {
 };
 
 struct control;
+struct control_events;
 
 /*
  * What a client may have done beside reports; on its thread, with @changes held:
  * so one at a time, whatever the image.
  */
 struct control_actions {
-	pthread_mutex_t *changes; /* NULL: nobody changes anything */
+	pthread_mutex_t *changes;      /* NULL: nobody changes anything */
+	struct control_events *events; /* NULL: none, and the verb "events" -EOPNOTSUPP */
 	/* As server_switch() in switch.h; -EOPNOTSUPP where it is NULL. */
 	int (*switch_plane)(void *arg, struct image *image, enum image_target target,
 			    struct problem *problem);

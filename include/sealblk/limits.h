@@ -71,8 +71,12 @@ enum {
 
 /* The control sockets. */
 enum {
-	CONTROL_CLIENTS_MAX = 64, /* at once, at all sockets of a daemon; each has a thread */
+	CONTROL_CLIENTS_MAX = 64,      /* at once, at all sockets of a daemon; each has a thread */
+	CONTROL_FOLLOWERS_MAX = 32,    /* of them, those that follow events */
+	CONTROL_EVENTS_MAX = 64,       /* kept per image for followers that are behind */
+	CONTROL_EVENT_BYTES_MAX = 512, /* a line, with its newline */
 };
+_Static_assert(CONTROL_FOLLOWERS_MAX < CONTROL_CLIENTS_MAX, "followers leave room for others");
 
 /* Commit. */
 enum {

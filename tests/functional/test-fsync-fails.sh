@@ -112,11 +112,20 @@ try_fs() {
 	serve
 	free=$(($(stat -f -c '%a * %S' below)))
 	fallocate -l $((free - 8 * 1024 * 1024)) below/filler
+	"$sealblk" events disk/image.seal >followed 2>followed.problem &
+	follower=$!
+	own_pid "$follower"
+	wait_for 5 grep -q 'encryption is on' followed || fail "events did not begin"
 	client write
 	client fail
 	rm below/filler
 	client failed
 	expect_equal 1 "$(grep -c 'image disk/image.seal: .*failed' "$daemon_log")" "lines about it"
+	wait_for 5 grep -q 'writing has failed: ' followed || fail "no event about it"
+	"$sealblk" events disk/image.seal >state &
+	own_pid $!
+	wait_for 5 grep -q 'encryption is on.*; writing has failed' state ||
+		fail "the state does not tell of it"
 	if [[ $end == kill ]]; then
 		kill_daemon
 	else
@@ -126,6 +135,9 @@ try_fs() {
 		expect_equal 1 "$status" "exit status"
 		grep -q 'could not be closed cleanly' "$daemon_log" || fail "closed as if all were well"
 	fi
+	wait "$follower" || true
+	disown_pid "$follower"
+	expect_equal 1 "$(grep -c 'writing has failed' followed)" "events about it"
 	umount disk
 	e2fsck -fp below/disk.fs >fsck.log || (($? < 4)) || { cat fsck.log; fail "fsck"; }
 	mount -o loop below/disk.fs disk
