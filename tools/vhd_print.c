@@ -7,7 +7,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "image/runtime.h"
+#include "base/uuid.h"
 #include "image/vhd_problem.h"
 #include "print.h"
 #include "sealblk/units.h"

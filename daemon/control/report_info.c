@@ -6,8 +6,8 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "base/uuid.h"
 #include "control/report.h"
-#include "image/runtime.h"
 
 /* The last second that RFC 3339 can write: 9999-12-31T23:59:59Z. */
 static const uint64_t TIME_S_MAX = 253402300799;

@@ -12,22 +12,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/uuid.h"
+
 /* After the image's UUID and the open nonce: UUID.NONCE.dirty */
 static const char dirty_suffix[] = ".dirty";
-
-void uuid_to_text(const uint8_t uuid[SEAL_UUID_BYTES], char ret_text[UUID_TEXT_BYTES])
-{
-	static const char digits[] = "0123456789abcdef";
-	char *at = ret_text;
-
-	for (int i = 0; i < SEAL_UUID_BYTES; i++) {
-		if (i == 4 || i == 6 || i == 8 || i == 10)
-			*at++ = '-';
-		*at++ = digits[uuid[i] >> 4];
-		*at++ = digits[uuid[i] & 15];
-	}
-	*at = '\0';
-}
 
 static int path_of(const struct runtime *runtime, const uint8_t uuid[SEAL_UUID_BYTES],
 		   const char *suffix, char *ret_path, size_t path_bytes)

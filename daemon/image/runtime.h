@@ -40,8 +40,4 @@ int MUST_CHECK runtime_socket_path(const struct runtime *runtime,
 /* This boot's id, from /proc/sys/kernel/random/boot_id. 0 or a negative errno. */
 int MUST_CHECK runtime_boot_id(uint8_t ret_boot_id[SEAL_UUID_BYTES]);
 
-/* "01234567-89ab-cdef-0123-456789abcdef" and a NUL. */
-enum { UUID_TEXT_BYTES = 37 };
-void uuid_to_text(const uint8_t uuid[SEAL_UUID_BYTES], char ret_text[UUID_TEXT_BYTES]);
-
 #endif
