@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "key_options.h"
 #include "sealblk/seal_format.h"
 #include "sealblk/units.h"
 
@@ -73,66 +74,6 @@ static const char *set_size(struct tool_options *options, const char *value)
 		return "a disk is a multiple of 512 bytes, and at least that";
 	options->size_bytes = bytes;
 	return NULL;
-}
-
-static const char *set_key_source(struct tool_options *options, enum key_source_kind kind,
-				  const char *name)
-{
-	if (!*name)
-		return "names nothing";
-	options->nr_key_sources++;
-	options->key_source = (struct key_source){ .kind = kind, .name = name };
-	return NULL;
-}
-
-static const char *set_key_file(struct tool_options *options, const char *value)
-{
-	return set_key_source(options, KEY_SOURCE_FILE, value);
-}
-
-static const char *set_passphrase_file(struct tool_options *options, const char *value)
-{
-	return set_key_source(options, KEY_SOURCE_PASSPHRASE, value);
-}
-
-static const char *set_credential(struct tool_options *options, const char *value)
-{
-	return set_key_source(options, KEY_SOURCE_CREDENTIAL, value);
-}
-
-static const char *set_keyring(struct tool_options *options, const char *value)
-{
-	return set_key_source(options, KEY_SOURCE_KERNEL, value);
-}
-
-static const char *set_new_key_source(struct tool_options *options, enum key_source_kind kind,
-				      const char *name)
-{
-	if (!*name)
-		return "names nothing";
-	options->nr_new_key_sources++;
-	options->new_key_source = (struct key_source){ .kind = kind, .name = name };
-	return NULL;
-}
-
-static const char *set_new_key_file(struct tool_options *options, const char *value)
-{
-	return set_new_key_source(options, KEY_SOURCE_FILE, value);
-}
-
-static const char *set_new_passphrase_file(struct tool_options *options, const char *value)
-{
-	return set_new_key_source(options, KEY_SOURCE_PASSPHRASE, value);
-}
-
-static const char *set_new_credential(struct tool_options *options, const char *value)
-{
-	return set_new_key_source(options, KEY_SOURCE_CREDENTIAL, value);
-}
-
-static const char *set_new_keyring(struct tool_options *options, const char *value)
-{
-	return set_new_key_source(options, KEY_SOURCE_KERNEL, value);
 }
 
 static const char *set_encryption(struct tool_options *options, const char *value)
@@ -252,21 +193,24 @@ static const struct row rows[] = {
 	  set_base_sha256 },
 	{ "size", "N", ",create,", "of the disk, in bytes or with K, M, G, T; default: the base's",
 	  set_size },
-	{ "key-file", "FILE", KEY_VERBS, "the key: all bytes of FILE, 32 to 4096", set_key_file },
+	{ "key-file", "FILE", KEY_VERBS, "the key: all bytes of FILE, 32 to 4096",
+	  key_option_key_file },
 	{ "passphrase-file", "FILE", KEY_VERBS, "the key: the first line of FILE",
-	  set_passphrase_file },
+	  key_option_passphrase_file },
 	{ "credential", "NAME", KEY_VERBS, "the key: systemd's credential NAME, 32 to 4096 bytes",
-	  set_credential },
+	  key_option_credential },
 	{ "keyring", "DESC", KEY_VERBS,
-	  "the key: the kernel's of type \"user\" that is called DESC, likewise", set_keyring },
+	  "the key: the kernel's of type \"user\" that is called DESC, likewise",
+	  key_option_keyring },
 	{ "new-key-file", "FILE", ",key add,key rotate,",
-	  "the new key: all bytes of FILE, 32 to 4096", set_new_key_file },
+	  "the new key: all bytes of FILE, 32 to 4096", key_option_new_key_file },
 	{ "new-passphrase-file", "FILE", ",key add,key rotate,",
-	  "the new key: the first line of FILE", set_new_passphrase_file },
+	  "the new key: the first line of FILE", key_option_new_passphrase_file },
 	{ "new-credential", "NAME", ",key add,key rotate,",
-	  "the new key: systemd's credential NAME", set_new_credential },
+	  "the new key: systemd's credential NAME", key_option_new_credential },
 	{ "new-keyring", "DESC", ",key add,key rotate,",
-	  "the new key: the kernel's of type \"user\" that is called DESC", set_new_keyring },
+	  "the new key: the kernel's of type \"user\" that is called DESC",
+	  key_option_new_keyring },
 	{ "slot", "N", ",key remove,", "the key slot, as key list numbers them", set_slot },
 	{ "destroy-data", NULL, ",key remove,",
 	  "remove the last key slot: nothing opens IMAGE ever again", set_destroy_data },

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT */
+/* The options that name keys: see key_options.h. */
+#include "key_options.h"
+
+static const char *set_source(struct tool_options *options, enum key_source_kind kind,
+			      const char *name)
+{
+	if (!*name)
+		return "names nothing";
+	options->nr_key_sources++;
+	options->key_source = (struct key_source){ .kind = kind, .name = name };
+	return NULL;
+}
+
+static const char *set_new_source(struct tool_options *options, enum key_source_kind kind,
+				  const char *name)
+{
+	if (!*name)
+		return "names nothing";
+	options->nr_new_key_sources++;
+	options->new_key_source = (struct key_source){ .kind = kind, .name = name };
+	return NULL;
+}
+
+const char *key_option_key_file(struct tool_options *options, const char *value)
+{
+	return set_source(options, KEY_SOURCE_FILE, value);
+}
+
+const char *key_option_passphrase_file(struct tool_options *options, const char *value)
+{
+	return set_source(options, KEY_SOURCE_PASSPHRASE, value);
+}
+
+const char *key_option_credential(struct tool_options *options, const char *value)
+{
+	return set_source(options, KEY_SOURCE_CREDENTIAL, value);
+}
+
+const char *key_option_keyring(struct tool_options *options, const char *value)
+{
+	return set_source(options, KEY_SOURCE_KERNEL, value);
+}
+
+const char *key_option_new_key_file(struct tool_options *options, const char *value)
+{
+	return set_new_source(options, KEY_SOURCE_FILE, value);
+}
+
+const char *key_option_new_passphrase_file(struct tool_options *options, const char *value)
+{
+	return set_new_source(options, KEY_SOURCE_PASSPHRASE, value);
+}
+
+const char *key_option_new_credential(struct tool_options *options, const char *value)
+{
+	return set_new_source(options, KEY_SOURCE_CREDENTIAL, value);
+}
+
+const char *key_option_new_keyring(struct tool_options *options, const char *value)
+{
+	return set_new_source(options, KEY_SOURCE_KERNEL, value);
+}
