@@ -57,7 +57,7 @@ static int write_at(struct draft *draft, uint64_t offset_bytes, void *bytes, uin
 }
 
 /* Random, marked as version 4 (RFC 9562). */
-static int make_uuid(uint8_t ret_uuid[SEAL_UUID_BYTES])
+int image_draw_uuid(uint8_t ret_uuid[SEAL_UUID_BYTES])
 {
 	int r = random_public(ret_uuid, SEAL_UUID_BYTES);
 
@@ -166,7 +166,9 @@ int image_format(struct ring *ring, int fd, const struct image_recipe *recipe)
 	draft->fd = fd;
 	superblock_layout(&draft->super, recipe->disk_bytes);
 	draft->super.generation = le64_of(1);
-	r = make_uuid(draft->super.uuid);
+	r = recipe->uuid ? 0 : image_draw_uuid(draft->super.uuid);
+	if (recipe->uuid)
+		memcpy(draft->super.uuid, recipe->uuid, SEAL_UUID_BYTES);
 	if (r == 0)
 		r = draft_keys(draft, recipe);
 	if (r == 0) {
