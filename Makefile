@@ -68,7 +68,7 @@ SRC := $(CORE_SRC) $(DAEMON_SRC) $(TOOLS_SRC) $(UNIT_SRC) $(SIM_SRC) $(SIM_RUN_S
 
 HEADERS := $(wildcard include/sealblk/*.h daemon/*.h daemon/*/*.h tools/*.h tests/sim/*.h tests/model/*.h tests/trace/*.h \
 	tests/powercut/*.h)
-SCRIPTS := .ci/run $(wildcard tools/*.sh tests/*.sh tests/*/*.sh)
+SCRIPTS := .ci/run $(wildcard tools/*.sh tests/*.sh tests/*/*.sh docs/examples/*)
 
 ARCHIVE := $(BUILD)/libsealblk.a
 PROGRAMS := $(BUILD)/sealblkd $(BUILD)/sealblk

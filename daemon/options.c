@@ -20,6 +20,7 @@ enum {
 	OPT_PASSPHRASE_FILE,
 	OPT_CREDENTIAL,
 	OPT_KEYRING,
+	OPT_KEY_COMMAND,
 	OPT_WORKERS,
 	OPT_IO_ENGINE,
 	OPT_XTS,
@@ -40,6 +41,7 @@ static const struct option long_options[] = {
 	{ "passphrase-file", required_argument, NULL, OPT_PASSPHRASE_FILE },
 	{ "credential", required_argument, NULL, OPT_CREDENTIAL },
 	{ "keyring", required_argument, NULL, OPT_KEYRING },
+	{ "key-command", required_argument, NULL, OPT_KEY_COMMAND },
 	{ "workers", required_argument, NULL, OPT_WORKERS },
 	{ "io-engine", required_argument, NULL, OPT_IO_ENGINE },
 	{ "xts", required_argument, NULL, OPT_XTS },
@@ -76,6 +78,9 @@ static const char help_text[] =
 	"                           the like): raw bytes, 32 to 4096\n"
 	"  --keyring DESC           the kernel's key of type \"user\" with this description, in\n"
 	"                           a keyring of this process: raw bytes, 32 to 4096\n"
+	"  --key-command CMD        what the program of this path prints: raw bytes, 32 to\n"
+	"                           4096; words follow, without a shell; run once for each\n"
+	"                           image, and told which\n"
 	"\n"
 	"How to run:\n"
 	"  --workers N              threads, each with its own ring (default: one per processor)\n"
@@ -137,9 +142,14 @@ static int add_named_export(struct options *options, const char *argument)
 
 static int add_key(struct options *options, enum key_source_kind kind, const char *name)
 {
+	const struct key_source source = { .kind = kind, .name = name };
+	const char *wrong = key_source_judge(&source);
+
 	if (options->nr_keys == KEY_SOURCES_MAX)
 		return usage("too many keys at %s", name);
-	options->keys[options->nr_keys++] = (struct key_source){ .kind = kind, .name = name };
+	if (wrong)
+		return usage("%s %s: %s", key_source_kind_name(kind), name, wrong);
+	options->keys[options->nr_keys++] = source;
 	return -1;
 }
 
@@ -186,6 +196,8 @@ static int take_option(struct options *options, int opt, const char *argument)
 		return add_key(options, KEY_SOURCE_CREDENTIAL, argument);
 	case OPT_KEYRING:
 		return add_key(options, KEY_SOURCE_KERNEL, argument);
+	case OPT_KEY_COMMAND:
+		return add_key(options, KEY_SOURCE_COMMAND, argument);
 	case OPT_WORKERS:
 		return set_workers(options, argument);
 	case OPT_IO_ENGINE:
@@ -228,8 +240,8 @@ static int check_whole(const struct options *options)
 	if (options->nr_sockets + options->nr_listen + listen_nr_inherited() > LISTENERS_MAX)
 		return usage("too many sockets");
 	if (options->nr_keys == 0)
-		return usage(
-			"no key: give --key-file, --passphrase-file, --credential or --keyring");
+		return usage("no key: give --key-file, --passphrase-file, --credential, --keyring "
+			     "or --key-command");
 	if (options->read_only && options->accept_loss)
 		return usage("--accept-loss recovers an image, --read-only never writes to one");
 	return -1;

@@ -38,33 +38,39 @@ struct secrets {
 	unsigned int nr;
 };
 
-static void wipe_secrets(struct secrets *secrets)
+/* All but the first @nr_kept. */
+static void wipe_secrets(struct secrets *secrets, unsigned int nr_kept)
 {
-	for (unsigned int i = 0; i < secrets->nr; i++)
-		key_mem_free(secrets->secrets[i]);
-	secrets->nr = 0;
+	while (secrets->nr > nr_kept)
+		key_mem_free(secrets->secrets[--secrets->nr]);
 }
 
-static int read_secrets(struct server *server, struct secrets *secrets)
+/* @image: add what the sources say that answer for it alone. NULL: what the others say. */
+static int read_secrets(struct server *server, const struct image *image, struct secrets *secrets,
+			struct problem *problem)
 {
 	const struct options *options = server->options;
+	struct key_wanted wanted = { 0 };
+	char why[KEY_WHY_BYTES];
 
+	if (image)
+		wanted = key_wanted_of(image->super.uuid, &image->keyring);
 	for (unsigned int i = 0; i < options->nr_keys; i++) {
 		const struct key_source *source = &options->keys[i];
-		int r = helper_read_key(&server->helper, source, &secrets->secrets[secrets->nr]);
-		const char *refusal;
+		int r;
 
-		if (r == 0) {
-			secrets->nr++;
+		if (key_source_is_per_image(source->kind) != (image != NULL))
 			continue;
+		r = helper_read_key(&server->helper, source, &wanted,
+				    &secrets->secrets[secrets->nr], why);
+		if (r < 0) {
+			problem_set(problem, key_source_kind_name(source->kind), source->name, "%s",
+				    why);
+			return r;
 		}
-		refusal = key_source_refusal(source->kind, r);
-		log_line(LOG_LEVEL_ERROR, "%s %s: %s%s", key_source_kind_name(source->kind),
-			 source->name,
-			 refusal ? "" : "cannot be read: ", refusal ? refusal : strerror(-r));
-		return EXIT_FAILED;
+		secrets->nr++;
 	}
-	return EXIT_OK;
+	return 0;
 }
 
 /* ---- images ---- */
@@ -167,7 +173,19 @@ static void report_recovery(const struct image *image, bool was_unclean)
 			 image->path, (unsigned long long)image->nr_damaged_blocks);
 }
 
-static int open_image(struct server *server, unsigned int number, const struct secrets *secrets,
+/* @secrets: more are added for this image, and stay. */
+static int unlock_image(struct server *server, struct image *image, struct secrets *secrets,
+			struct problem *problem)
+{
+	int r = read_secrets(server, image, secrets, problem);
+
+	if (r == 0)
+		r = image_unlock(image, (const struct key_secret *const *)secrets->secrets,
+				 secrets->nr, problem);
+	return r;
+}
+
+static int open_image(struct server *server, unsigned int number, struct secrets *secrets,
 		      struct problem *problem)
 {
 	const struct export_option *option = &server->options->exports[number];
@@ -187,8 +205,7 @@ static int open_image(struct server *server, unsigned int number, const struct s
 		trace_name_file(server->trace, image->store.fd, image->super.uuid, image->path);
 	was_unclean = image->super.open_state == SEAL_UNCLEAN;
 	memcpy(session.boot_id, server->boot_id, sizeof(session.boot_id));
-	r = image_unlock(image, (const struct key_secret *const *)secrets->secrets, secrets->nr,
-			 problem);
+	r = unlock_image(server, image, secrets, problem);
 	if (r == 0)
 		r = check_policy(server, image, problem);
 	if (r == 0)
@@ -235,20 +252,19 @@ static int open_images(struct server *server)
 {
 	struct secrets secrets = { .nr = 0 };
 	struct problem problem;
-	int code = read_secrets(server, &secrets);
+	int r = read_secrets(server, NULL, &secrets, &problem);
+	const unsigned int nr_of_all = secrets.nr;
 
-	for (unsigned int i = 0; i < server->options->nr_exports && code == EXIT_OK; i++) {
-		int r = open_image(server, i, &secrets, &problem);
-
-		if (r < 0) {
-			code = tell(r, &problem);
-			break;
+	for (unsigned int i = 0; i < server->options->nr_exports && r == 0; i++) {
+		r = open_image(server, i, &secrets, &problem);
+		wipe_secrets(&secrets, nr_of_all);
+		if (r == 0) {
+			describe_export(server, i);
+			server->nr_exports++;
 		}
-		describe_export(server, i);
-		server->nr_exports++;
 	}
-	wipe_secrets(&secrets);
-	return code;
+	wipe_secrets(&secrets, 0);
+	return r < 0 ? tell(r, &problem) : EXIT_OK;
 }
 
 /* ---- sockets and workers ---- */

@@ -32,8 +32,8 @@ int verb_check_check(const struct tool_options *options, struct problem *problem
 {
 	if (options->repair && options->nr_key_sources == 0) {
 		tool_usage_problem(problem, options->verb,
-				   "--repair wants a key, --key-file or --passphrase-file: what is "
-				   "not authentic is never copied");
+				   "--repair wants a key, " TOOL_KEY_OPTIONS
+				   ": what is not authentic is never copied");
 		return -EINVAL;
 	}
 	return options->nr_key_sources == 0 ? 0 : tool_check_key(options, problem);
@@ -205,7 +205,7 @@ static int prepare(struct checking *checking, struct problem *problem)
 	}
 	r = open_store(checking, problem);
 	if (r == 0 && options->nr_key_sources > 0)
-		r = tool_read_key(&options->key_source, &checking->secret, problem);
+		r = tool_read_key(&options->key_source, options->image, &checking->secret, problem);
 	return r;
 }
 

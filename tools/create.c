@@ -22,6 +22,7 @@ struct creation {
 	struct base base;
 	struct base_identity base_identity;
 	uint64_t disk_bytes;
+	uint8_t uuid[SEAL_UUID_BYTES];
 };
 
 static void creation_done(struct creation *creation)
@@ -91,6 +92,19 @@ static int settle_size(struct creation *creation, struct problem *problem)
 	return -EINVAL;
 }
 
+static int read_key(struct creation *creation, struct problem *problem)
+{
+	int r = image_draw_uuid(creation->uuid);
+
+	if (r < 0) {
+		problem_set(problem, "image", creation->options->image, "no random numbers: %s",
+			    strerror(-r));
+		return r;
+	}
+	return tool_read_first_key(&creation->options->key_source, creation->uuid,
+				   &creation->secret, problem);
+}
+
 static int prepare(struct creation *creation, struct problem *problem)
 {
 	const struct tool_options *options = creation->options;
@@ -101,7 +115,7 @@ static int prepare(struct creation *creation, struct problem *problem)
 	if (r == 0)
 		r = settle_size(creation, problem);
 	if (r == 0)
-		r = tool_read_new_key(&options->key_source, &creation->secret, problem);
+		r = read_key(creation, problem);
 	if (r == 0 && options->has_base)
 		r = base_identity_take(&creation->base, options->base_path, options->image,
 				       options->base_sha256, &creation->base_identity, problem);
@@ -118,6 +132,7 @@ static int make_image(const struct creation *creation, struct problem *problem)
 		.disk_bytes = creation->disk_bytes,
 		.encryption = creation->options->encryption,
 		.now_s = (uint64_t)time(NULL),
+		.uuid = creation->uuid,
 		.secret = creation->secret,
 		.base = creation->options->has_base ? &creation->base_identity : NULL,
 	};

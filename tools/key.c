@@ -50,7 +50,7 @@ static int open_image(struct export *export, struct problem *problem)
 		r = -EBUSY;
 	}
 	if (r == 0)
-		r = tool_read_key(&export->options->key_source, &export->secret, problem);
+		r = tool_read_key(&export->options->key_source, path, &export->secret, problem);
 	if (r == 0) {
 		const struct key_secret *secret = export->secret;
 

@@ -5,21 +5,17 @@
 static const char *set_source(struct tool_options *options, enum key_source_kind kind,
 			      const char *name)
 {
-	if (!*name)
-		return "names nothing";
 	options->nr_key_sources++;
 	options->key_source = (struct key_source){ .kind = kind, .name = name };
-	return NULL;
+	return key_source_judge(&options->key_source);
 }
 
 static const char *set_new_source(struct tool_options *options, enum key_source_kind kind,
 				  const char *name)
 {
-	if (!*name)
-		return "names nothing";
 	options->nr_new_key_sources++;
 	options->new_key_source = (struct key_source){ .kind = kind, .name = name };
-	return NULL;
+	return key_source_judge(&options->new_key_source);
 }
 
 const char *key_option_key_file(struct tool_options *options, const char *value)
@@ -42,6 +38,11 @@ const char *key_option_keyring(struct tool_options *options, const char *value)
 	return set_source(options, KEY_SOURCE_KERNEL, value);
 }
 
+const char *key_option_key_command(struct tool_options *options, const char *value)
+{
+	return set_source(options, KEY_SOURCE_COMMAND, value);
+}
+
 const char *key_option_new_key_file(struct tool_options *options, const char *value)
 {
 	return set_new_source(options, KEY_SOURCE_FILE, value);
@@ -60,4 +61,9 @@ const char *key_option_new_credential(struct tool_options *options, const char *
 const char *key_option_new_keyring(struct tool_options *options, const char *value)
 {
 	return set_new_source(options, KEY_SOURCE_KERNEL, value);
+}
+
+const char *key_option_new_key_command(struct tool_options *options, const char *value)
+{
+	return set_new_source(options, KEY_SOURCE_COMMAND, value);
 }

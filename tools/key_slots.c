@@ -103,8 +103,9 @@ static int read_keys(struct changing *changing, enum key_change_kind kind, struc
 
 	if (kind == KEY_CHANGE_REMOVE)
 		return 0;
-	r = tool_read_key(&options->key_source, &changing->secret, problem);
-	return r == 0 ? tool_read_new_key(&options->new_key_source, &changing->new_secret, problem)
+	r = tool_read_key(&options->key_source, options->image, &changing->secret, problem);
+	return r == 0 ? tool_read_new_key(&options->new_key_source, options->image,
+					  &changing->new_secret, problem)
 		      : r;
 }
 
@@ -171,7 +172,7 @@ static int change_here(struct changing *changing, struct problem *problem)
 		return -EINVAL;
 	}
 	if (!changing->secret)
-		r = tool_read_key(&changing->options->key_source, &changing->secret, problem);
+		r = tool_read_key(&changing->options->key_source, path, &changing->secret, problem);
 	if (r == 0)
 		r = session_open_keyring(&session, path, changing->secret, problem);
 	return r == 0 ? image_change_keys(session.image, &changing->change, &changing->result,

@@ -9,7 +9,9 @@
 #include "options.h"
 
 /* The KEYSOURCEs, for messages. */
-#define TOOL_KEY_OPTIONS "--key-file, --passphrase-file, --credential or --keyring"
+#define TOOL_KEY_OPTIONS                                             \
+	"--key-file, --passphrase-file, --credential, --keyring or " \
+	"--key-command"
 
 /* Is exactly one KEYSOURCE given? Returns 0, or -EINVAL with *problem. */
 int MUST_CHECK tool_check_key(const struct tool_options *options, struct problem *problem);
@@ -17,12 +19,24 @@ int MUST_CHECK tool_check_key(const struct tool_options *options, struct problem
 /* The same of the options --new-... */
 int MUST_CHECK tool_check_new_key(const struct tool_options *options, struct problem *problem);
 
-/* As tool_read_key(), of a key that is to open an image from now on: -EINVAL: a weak one. */
-int MUST_CHECK tool_read_new_key(const struct key_source *source, struct key_secret **ret_secret,
-				 struct problem *problem);
+/*
+ * The key that is to open @image, as far as the file says which it is: told to the
+ * source. Blocks. *ret_secret: key_mem_free() it. Returns 0, or as
+ * key_source_read() with *problem.
+ */
+int MUST_CHECK tool_read_key(const struct key_source *source, const char *image,
+			     struct key_secret **ret_secret, struct problem *problem);
 
-/* Blocks. *ret_secret: key_mem_free() it. Returns 0, or as key_source_read() with *problem. */
-int MUST_CHECK tool_read_key(const struct key_source *source, struct key_secret **ret_secret,
-			     struct problem *problem);
+/*
+ * The same of a key that is to open an image from now on: -EINVAL also of a weak
+ * one, and of a command that prints another one when it is asked again.
+ */
+int MUST_CHECK tool_read_new_key(const struct key_source *source, const char *image,
+				 struct key_secret **ret_secret, struct problem *problem);
+
+/* The same of an image that will have this @uuid. */
+int MUST_CHECK tool_read_first_key(const struct key_source *source,
+				   const uint8_t uuid[SEAL_UUID_BYTES],
+				   struct key_secret **ret_secret, struct problem *problem);
 
 #endif

@@ -92,8 +92,8 @@ const struct verb tool_verbs[] = {
 		.summary = "is the image sound? if not, repair what can be",
 		.help = "Look for damage in IMAGE, its base and its dirty file, a line for each finding:\n"
 			"what, where in the file, what it means for the data, and what to do. Changes\n"
-			"nothing. With a KEYSOURCE (--key-file or --passphrase-file) MACs and wrapped\n"
-			"keys are checked too. IMAGE must not be served meanwhile.\n"
+			"nothing. With a KEYSOURCE, one of the key options below, MACs and wrapped keys\n"
+			"are checked too. IMAGE must not be served meanwhile.\n"
 			"\n"
 			"--repair copies sound copies over damaged ones (superblocks, keyrings, name/value\n"
 			"areas; slots of the map, if IMAGE was closed) and punches out superseded sectors\n"
@@ -260,6 +260,8 @@ int main(int argc, char **argv)
 
 	/* A file too large for ulimit -f shall be an error, not the end. */
 	signal(SIGXFSZ, SIG_IGN);
+	/* Whoever started us may ignore it, and then no child could be waited for. */
+	signal(SIGCHLD, SIG_DFL);
 	r = log_reserve_standard_fds();
 	if (r < 0) {
 		problem_set(&problem, "file", "/dev/null", "cannot be opened: %s", strerror(-r));

@@ -88,11 +88,7 @@ static int load(struct reach *reach, struct store *store, struct problem *proble
 
 /* ---- the daemon ---- */
 
-/*
- * The superblock of an image that is being written: at any moment one of the
- * two copies is whole, and neither UUID nor disk size ever changes.
- */
-static int read_super(const char *path, struct seal_superblock *ret_super, struct problem *problem)
+int reach_read_super(const char *path, struct seal_superblock *ret_super, struct problem *problem)
 {
 	static const off_t places[2] = { SEAL_SUPERBLOCK_A, SEAL_SUPERBLOCK_B };
 	enum superblock_verdict verdict = SUPERBLOCK_NO_MAGIC;
@@ -140,7 +136,7 @@ static int call_daemon(struct reach *reach, struct problem *problem)
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	struct seal_superblock super;
 	struct runtime runtime;
-	int r = read_super(reach->path, &super, problem);
+	int r = reach_read_super(reach->path, &super, problem);
 
 	if (r == 0)
 		r = runtime_init(&runtime, false, problem);

@@ -42,6 +42,14 @@ int MUST_CHECK reach_open(struct reach *reach, const char *path, struct problem 
 
 void reach_done(struct reach *reach);
 
+/*
+ * The superblock of an image that may be being written: at any moment one of the
+ * two copies is whole, and neither UUID nor disk size ever changes. Takes no lock.
+ * Returns 0, -EUCLEAN or what open() said, with *problem.
+ */
+int MUST_CHECK reach_read_super(const char *path, struct seal_superblock *ret_super,
+				struct problem *problem);
+
 /* Ask the daemon for @verb; the answer is then read line by line. 0, or -EIO with *problem. */
 int MUST_CHECK reach_ask(struct reach *reach, const char *verb, struct problem *problem);
 

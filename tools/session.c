@@ -32,7 +32,7 @@ static int load(struct session *session, const char *path, struct problem *probl
 static int unlock(struct session *session, const struct tool_options *options,
 		  struct problem *problem)
 {
-	int r = tool_read_key(&options->key_source, &session->secret, problem);
+	int r = tool_read_key(&options->key_source, options->image, &session->secret, problem);
 	const struct key_secret *secret = session->secret;
 
 	return r == 0 ? image_unlock(session->image, &secret, 1, problem) : r;

@@ -26,7 +26,8 @@ struct request {
 	uint32_t op;   /* enum helper_op */
 	int32_t flags; /* open: as open()'s */
 	uint32_t kind; /* read_key: enum key_source_kind */
-	char path[PATH_BYTES_MAX];
+	struct key_wanted wanted;
+	char path[PATH_BYTES_MAX]; /* read_key: the source's name */
 };
 
 /* Carries one descriptor when an open went well, none otherwise. */
@@ -35,6 +36,7 @@ struct reply {
 	uint32_t kind;	   /* read_key: as asked */
 	uint32_t nr_bytes; /* read_key: of @bytes */
 	uint8_t bytes[KEY_FILE_BYTES_MAX];
+	char why[KEY_WHY_BYTES]; /* read_key: if it failed */
 };
 
 /* Room for one descriptor, aligned as the kernel wants it. */
@@ -153,10 +155,10 @@ static int serve_read_key(const struct request *request, struct reply *reply)
 	struct key_secret *secret;
 	int r;
 
-	if (request->kind >= KEY_SOURCE_KINDS)
+	if (request->kind >= KEY_SOURCE_KINDS || request->wanted.nr_key_ids > KEY_SLOTS_MAX)
 		return -EINVAL;
 	source.kind = request->kind;
-	r = key_source_read(&source, &secret);
+	r = key_source_read(&source, &request->wanted, &secret, reply->why);
 	if (r < 0)
 		return r;
 	reply->kind = secret->kind;
@@ -312,28 +314,52 @@ int helper_open(struct helper *helper, const char *path, int flags, int *ret_fd)
 	return 0;
 }
 
-int helper_read_key(struct helper *helper, const struct key_source *source,
-		    struct key_secret **ret_secret)
+/* The answer must be one, for a failure with its reason. */
+static int judge_reply(struct reply *reply, enum key_source_kind kind)
 {
-	struct request request = { .op = HELPER_READ_KEY, .kind = source->kind };
-	CLEANUP(replyp_free) struct reply *reply = key_mem_new(sizeof(*reply));
-	struct key_secret *secret;
-	int r;
-
-	if (!reply)
-		return -ENOMEM;
-	r = ask(helper, source->name, &request, reply, NULL);
-	if (r == 0)
-		r = reply->result;
-	if (r < 0)
-		return r;
-	if (reply->kind != key_source_secret_kind(source->kind) || reply->nr_bytes == 0 ||
-	    reply->nr_bytes > sizeof(secret->bytes))
+	if (!memchr(reply->why, '\0', sizeof(reply->why)))
 		return -EPROTO;
+	if (reply->result < 0)
+		return reply->result;
+	if (reply->kind != key_source_secret_kind(kind) || reply->nr_bytes == 0 ||
+	    reply->nr_bytes > sizeof(reply->bytes))
+		return -EPROTO;
+	return 0;
+}
 
-	secret = key_mem_new(sizeof(*secret));
-	if (!secret)
-		return -ENOMEM;
+static int ask_for_key(struct helper *helper, const struct key_source *source,
+		       const struct key_wanted *wanted, struct reply *reply)
+{
+	struct request request = {
+		.op = HELPER_READ_KEY,
+		.kind = source->kind,
+		.wanted = *wanted,
+	};
+	int r = ask(helper, source->name, &request, reply, NULL);
+
+	if (r == 0)
+		r = judge_reply(reply, source->kind);
+	if (r < 0 && r != reply->result)
+		reply->why[0] = '\0';
+	return r;
+}
+
+int helper_read_key(struct helper *helper, const struct key_source *source,
+		    const struct key_wanted *wanted, struct key_secret **ret_secret,
+		    char why[KEY_WHY_BYTES])
+{
+	CLEANUP(replyp_free) struct reply *reply = key_mem_new(sizeof(*reply));
+	struct key_secret *secret = key_mem_new(sizeof(*secret));
+	int r = reply && secret ? ask_for_key(helper, source, wanted, reply) : -ENOMEM;
+
+	if (r < 0) {
+		if (reply && reply->why[0])
+			memcpy(why, reply->why, KEY_WHY_BYTES);
+		else
+			key_source_explain(source->kind, r, why);
+		key_mem_free(secret);
+		return r;
+	}
 	secret->kind = key_source_secret_kind(source->kind);
 	secret->nr_bytes = reply->nr_bytes;
 	memcpy(secret->bytes, reply->bytes, reply->nr_bytes);

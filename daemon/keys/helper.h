@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The helper: a small process that opens files and reads keys for the daemon,
- * which after its start is shut into a sandbox and can do neither.
+ * which after its start is shut into a sandbox and can do neither. What others
+ * wrote and a key needs, commands and tokens' modules, runs below it.
  *
  * One thread of the caller uses a struct helper; each call blocks until the
- * helper has answered (a key read from a pipe waits for the pipe's writer).
+ * helper has answered (a key read from a pipe waits for the pipe's writer, one from
+ * a command for KEY_DEADLINE_MS at most).
  * Requests and replies are structs of fixed size over a SOCK_SEQPACKET pair,
  * judged at both ends; descriptors travel as SCM_RIGHTS.
  */
@@ -43,11 +45,12 @@ int MUST_CHECK helper_start(struct helper *helper);
 int MUST_CHECK helper_open(struct helper *helper, const char *path, int flags, int *ret_fd);
 
 /*
- * key_source_read() in the helper, with its results and errors, and -EINVAL,
+ * key_source_read() in the helper, with its results, errors and @why, and -EINVAL,
  * -ENAMETOOLONG, -EPIPE, -EPROTO as helper_open(). *ret_secret: key_mem_free() it.
  */
 int MUST_CHECK helper_read_key(struct helper *helper, const struct key_source *source,
-			       struct key_secret **ret_secret);
+			       const struct key_wanted *wanted, struct key_secret **ret_secret,
+			       char why[KEY_WHY_BYTES]);
 
 /*
  * Has the helper ended by itself, or been killed? Says so once, then no more;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Reads keys from files and from the kernel, into key memory and nowhere else. */
+/* Reads keys from where they are, into key memory and nowhere else. */
 #include "keys/key_source.h"
 
 #include <errno.h>
@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "keys/key_command.h"
 #include "keys/key_mem.h"
 
 /* One byte beyond the longest key, or the newline after the longest passphrase. */
@@ -123,7 +124,9 @@ static int read_kernel(const char *description, uint8_t *raw)
 	return errno == EKEYREJECTED ? -ENOKEY : -errno;
 }
 
-static int read_source(const struct key_source *source, uint8_t *raw)
+/* @why is filled in only where the number that comes back does not say all. */
+static int read_source(const struct key_source *source, const struct key_wanted *wanted,
+		       uint8_t *raw, char why[KEY_WHY_BYTES])
 {
 	switch (source->kind) {
 	case KEY_SOURCE_FILE:
@@ -133,6 +136,8 @@ static int read_source(const struct key_source *source, uint8_t *raw)
 		return read_credential(source->name, raw);
 	case KEY_SOURCE_KERNEL:
 		return read_kernel(source->name, raw);
+	case KEY_SOURCE_COMMAND:
+		return key_command_read(source->name, wanted, raw, RAW_BYTES, why);
 	case KEY_SOURCE_KINDS:
 		break;
 	}
@@ -144,17 +149,69 @@ enum key_source_kind key_source_secret_kind(enum key_source_kind kind)
 	return kind == KEY_SOURCE_PASSPHRASE ? KEY_SOURCE_PASSPHRASE : KEY_SOURCE_FILE;
 }
 
-int key_source_read(const struct key_source *source, struct key_secret **ret_secret)
+const char *key_source_judge(const struct key_source *source)
+{
+	struct key_command command;
+
+	if (!*source->name)
+		return "names nothing";
+	return source->kind == KEY_SOURCE_COMMAND ? key_command_parse(source->name, &command)
+						  : NULL;
+}
+
+bool key_source_is_per_image(enum key_source_kind kind)
+{
+	return kind == KEY_SOURCE_COMMAND;
+}
+
+/* What is wrong when a number says it; NULL: strerror() tells. */
+static const char *refusal_of(enum key_source_kind kind, int error)
+{
+	if (error == -ERANGE)
+		return kind == KEY_SOURCE_PASSPHRASE ? "its first line has 1 to 4096 bytes"
+						     : "a key has 32 to 4096 bytes";
+	if (kind == KEY_SOURCE_CREDENTIAL && error == -ENXIO)
+		return "there are no credentials: CREDENTIALS_DIRECTORY is not set";
+	if (kind == KEY_SOURCE_CREDENTIAL && error == -EINVAL)
+		return "is not the name of a credential";
+	return NULL;
+}
+_Static_assert(KEY_FILE_BYTES_MIN == 32 && KEY_FILE_BYTES_MAX == 4096 &&
+		       PASSPHRASE_BYTES_MAX == 4096,
+	       "say the messages");
+
+void key_source_explain(enum key_source_kind kind, int error, char why[KEY_WHY_BYTES])
+{
+	const char *refusal = refusal_of(kind, error);
+
+	snprintf(why, KEY_WHY_BYTES, "%s%s",
+		 refusal ? "" : "cannot be read: ", refusal ? refusal : strerror(-error));
+}
+
+/* From a program that went wrong, how much came is half of the answer. */
+static void explain_length(size_t nr_bytes, char why[KEY_WHY_BYTES])
+{
+	if (nr_bytes > KEY_FILE_BYTES_MAX)
+		snprintf(why, KEY_WHY_BYTES, "a key has 32 to 4096 bytes, and it printed more");
+	else
+		snprintf(why, KEY_WHY_BYTES, "a key has 32 to 4096 bytes, and it printed %zu",
+			 nr_bytes);
+}
+
+static int read_secret(const struct key_source *source, const struct key_wanted *wanted,
+		       struct key_secret **ret_secret, char why[KEY_WHY_BYTES])
 {
 	CLEANUP(key_mem_freep) uint8_t *raw = key_mem_new(RAW_BYTES);
 	struct key_secret *secret;
-	int r;
+	int nr_bytes, r;
 
 	if (!raw)
 		return -ENOMEM;
-	r = read_source(source, raw);
+	r = nr_bytes = read_source(source, wanted, raw, why);
 	if (r >= 0)
-		r = judge(source->kind, raw, (size_t)r);
+		r = judge(source->kind, raw, (size_t)nr_bytes);
+	if (r == -ERANGE && source->kind == KEY_SOURCE_COMMAND)
+		explain_length((size_t)nr_bytes, why);
 	if (r < 0)
 		return r;
 
@@ -166,6 +223,18 @@ int key_source_read(const struct key_source *source, struct key_secret **ret_sec
 	memcpy(secret->bytes, raw, secret->nr_bytes);
 	*ret_secret = secret;
 	return 0;
+}
+
+int key_source_read(const struct key_source *source, const struct key_wanted *wanted,
+		    struct key_secret **ret_secret, char why[KEY_WHY_BYTES])
+{
+	int r;
+
+	why[0] = '\0';
+	r = read_secret(source, wanted, ret_secret, why);
+	if (r < 0 && !why[0])
+		key_source_explain(source->kind, r, why);
+	return r;
 }
 
 bool key_secret_is_sound(const struct key_secret *secret)
@@ -191,26 +260,10 @@ bool key_secret_is_weak(const struct key_secret *secret)
 const char *key_source_kind_name(enum key_source_kind kind)
 {
 	static const char *const names[] = {
-		[KEY_SOURCE_FILE] = "key file",
-		[KEY_SOURCE_PASSPHRASE] = "passphrase file",
-		[KEY_SOURCE_CREDENTIAL] = "credential",
-		[KEY_SOURCE_KERNEL] = "kernel key",
+		[KEY_SOURCE_FILE] = "key file",		[KEY_SOURCE_PASSPHRASE] = "passphrase file",
+		[KEY_SOURCE_CREDENTIAL] = "credential", [KEY_SOURCE_KERNEL] = "kernel key",
+		[KEY_SOURCE_COMMAND] = "key command",
 	};
 
 	return names[kind];
 }
-
-const char *key_source_refusal(enum key_source_kind kind, int error)
-{
-	if (error == -ERANGE)
-		return kind == KEY_SOURCE_PASSPHRASE ? "its first line has 1 to 4096 bytes"
-						     : "a key has 32 to 4096 bytes";
-	if (kind == KEY_SOURCE_CREDENTIAL && error == -ENXIO)
-		return "there are no credentials: CREDENTIALS_DIRECTORY is not set";
-	if (kind == KEY_SOURCE_CREDENTIAL && error == -EINVAL)
-		return "is not the name of a credential";
-	return NULL;
-}
-_Static_assert(KEY_FILE_BYTES_MIN == 32 && KEY_FILE_BYTES_MAX == 4096 &&
-		       PASSPHRASE_BYTES_MAX == 4096,
-	       "say the messages");

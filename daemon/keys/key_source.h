@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "base/compiler.h"
+#include "keys/key_wanted.h"
 #include "sealblk/limits.h"
 
 enum key_source_kind {
@@ -18,12 +19,13 @@ enum key_source_kind {
 	KEY_SOURCE_PASSPHRASE, /* --passphrase-file: the first line, without its newline */
 	KEY_SOURCE_CREDENTIAL, /* --credential: as a key file, from $CREDENTIALS_DIRECTORY */
 	KEY_SOURCE_KERNEL,     /* --keyring: as a key file, of type "user" by its description */
+	KEY_SOURCE_COMMAND,    /* --key-command: as a key file, what a program prints */
 	KEY_SOURCE_KINDS,
 };
 
 struct key_source {
 	enum key_source_kind kind;
-	const char *name; /* path, name or description; the caller's, outlives this */
+	const char *name; /* path, name, description or command; the caller's, outlives this */
 };
 
 /* The bytes of one source. Always in key memory (key_mem.h). */
@@ -37,14 +39,29 @@ _Static_assert(KEY_FILE_BYTES_MAX >= PASSPHRASE_BYTES_MAX, "one buffer for both"
 /* KEY_SOURCE_PASSPHRASE, or KEY_SOURCE_FILE for what is taken as it is. */
 enum key_source_kind key_source_secret_kind(enum key_source_kind kind);
 
+/* Room for the reason why there is no key, as the end of a line. */
+enum { KEY_WHY_BYTES = 512 };
+
 /*
- * Read @source. Blocks on the file. *ret_secret: key_mem_free() it.
- * Returns 0, -ENOMEM, -ERANGE (file shorter than 32 or longer than 4096 bytes,
- * empty or over-long first line); of a credential -ENXIO (systemd gave this
- * process none), -EINVAL (no file name); of the kernel's -ENOKEY and the like; or
- * what open and read said.
+ * What is wrong with the name of a source before anything is read: a mistake of
+ * usage, as the end of a line. NULL: nothing.
  */
-int MUST_CHECK key_source_read(const struct key_source *source, struct key_secret **ret_secret);
+const char *key_source_judge(const struct key_source *source);
+
+/* Does it answer for one image at a time? Then it is read anew for each. */
+bool key_source_is_per_image(enum key_source_kind kind);
+
+/*
+ * Read @source. Blocks on the file, or for KEY_DEADLINE_MS at most; what runs
+ * somebody else's code wants a caller that is the process's only thread.
+ * @wanted: told to what is_per_image. *ret_secret: key_mem_free() it.
+ * Returns 0; or with @why, the end of a line: -ENOMEM; -ERANGE: shorter than 32 or
+ * longer than 4096 bytes, empty or over-long first line; -EINVAL: key_source_judge()
+ * says why; of a credential -ENXIO; of the kernel's -ENOKEY and the like; of what
+ * runs: as key_child_read(); or what open and read said.
+ */
+int MUST_CHECK key_source_read(const struct key_source *source, const struct key_wanted *wanted,
+			       struct key_secret **ret_secret, char why[KEY_WHY_BYTES]);
 
 /*
  * Is this what key_source_read() could have read? For secrets that came another
@@ -58,10 +75,7 @@ bool key_secret_is_weak(const struct key_secret *secret);
 /* "key file" and the like, for messages. */
 const char *key_source_kind_name(enum key_source_kind kind);
 
-/*
- * What is wrong with the source, when key_source_read() said so; NULL: it cannot
- * be read, and strerror() tells why.
- */
-const char *key_source_refusal(enum key_source_kind kind, int error);
+/* The end of a line that says why there is no key, for an error that came without. */
+void key_source_explain(enum key_source_kind kind, int error, char why[KEY_WHY_BYTES]);
 
 #endif

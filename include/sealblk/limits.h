@@ -104,7 +104,9 @@ enum {
 	KEY_FILE_BYTES_MAX = 4096,
 	PASSPHRASE_BYTES_MAX = 4096,
 	KEY_SOURCES_MAX = 16,
-	SCRYPT_LOG_N_DEFAULT = 17, /* with r = 8: 128 MiB, about 0.4 s */
+	KEY_COMMAND_WORDS_MAX = 32, /* a program and its arguments */
+	KEY_DEADLINE_MS = 30000,    /* for what is asked for a key: a command, a token */
+	SCRYPT_LOG_N_DEFAULT = 17,  /* with r = 8: 128 MiB, about 0.4 s */
 	SCRYPT_LOG_N_MAX = 20,
 	SCRYPT_R_MAX = 32,
 	SCRYPT_P_MAX = 16,

@@ -29,7 +29,7 @@ cp --sparse=always image.seal before
 # ---- what it wants ----------------------------------------------------------------
 expect_exit 2 "$sealblk" check --repair image.seal
 expect_equal 1 "$(wc -l <output)" "lines of a usage error"
-expect_output '^sealblk: check: --repair wants a key, --key-file or --passphrase-file'
+expect_output '^sealblk: check: --repair wants a key, --key-file, --passphrase-file, '
 expect_exit 2 "$sealblk" info --repair image.seal
 expect_exit 4 "$sealblk" check --repair --key-file other image.seal
 expect_output 'image image\.seal: the key given does not open it'

@@ -97,11 +97,13 @@ void subject_init(struct subject *subject, const char *path, const char *key_fil
 		  struct media *media)
 {
 	const struct key_source source = { .kind = KEY_SOURCE_FILE, .name = key_file };
+	const struct key_wanted wanted = { 0 };
+	char why[KEY_WHY_BYTES];
 	bool fell_back;
 
 	*subject = (struct subject){ .path = path, .base = base, .media = media };
-	if (key_source_read(&source, &subject->secret) < 0)
-		give_up("%s: cannot be read", key_file);
+	if (key_source_read(&source, &wanted, &subject->secret, why) < 0)
+		give_up("%s: %s", key_file, why);
 	if (xts_select(NULL, &subject->xts, &fell_back) < 0)
 		give_up("no XTS");
 	subject->ring = telling_ring_new(media);

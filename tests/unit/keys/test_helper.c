@@ -14,6 +14,8 @@
 #include "unit/keys/fixture.h"
 
 static const char *const the_file[] = { "file", NULL };
+static const struct key_wanted nothing_wanted;
+static char why[KEY_WHY_BYTES];
 
 static struct helper start(void)
 {
@@ -118,14 +120,14 @@ Test(helper, reads_keys_of_both_kinds)
 	enter_folder(folder);
 	write_file("file", text, strlen(text));
 	helper = start();
-	cr_assert_eq(helper_read_key(&helper, &source, &secret), 0);
+	cr_assert_eq(helper_read_key(&helper, &source, &nothing_wanted, &secret, why), 0);
 	cr_expect_eq(secret->kind, KEY_SOURCE_PASSPHRASE);
 	cr_assert_eq(secret->nr_bytes, 40, "the first line only");
 	cr_expect_arr_eq(secret->bytes, text, 40);
 	key_mem_free(secret);
 
 	source.kind = KEY_SOURCE_FILE;
-	cr_assert_eq(helper_read_key(&helper, &source, &secret), 0);
+	cr_assert_eq(helper_read_key(&helper, &source, &nothing_wanted, &secret, why), 0);
 	cr_assert_eq(secret->nr_bytes, strlen(text));
 	cr_expect_arr_eq(secret->bytes, text, strlen(text));
 	key_mem_free(secret);
@@ -145,7 +147,7 @@ Test(helper, carries_the_longest_key_file)
 	enter_folder(folder);
 	write_file("file", bytes, sizeof(bytes));
 	helper = start();
-	cr_assert_eq(helper_read_key(&helper, &source, &secret), 0);
+	cr_assert_eq(helper_read_key(&helper, &source, &nothing_wanted, &secret, why), 0);
 	cr_assert_eq(secret->nr_bytes, KEY_FILE_BYTES_MAX);
 	cr_expect_arr_eq(secret->bytes, bytes, sizeof(bytes));
 	key_mem_free(secret);
@@ -161,17 +163,45 @@ Test(helper, says_why_a_key_cannot_be_read)
 	struct key_secret *secret = NULL;
 	struct helper helper = start();
 
-	cr_expect_eq(helper_read_key(&helper, &missing, &secret), -ENOENT);
-	cr_expect_eq(helper_read_key(&helper, &empty, &secret), -ERANGE);
-	cr_expect_eq(helper_read_key(&helper, &unknown, &secret), -EINVAL);
+	cr_expect_eq(helper_read_key(&helper, &missing, &nothing_wanted, &secret, why), -ENOENT);
+	cr_expect_eq(helper_read_key(&helper, &empty, &nothing_wanted, &secret, why), -ERANGE);
+	cr_expect_eq(helper_read_key(&helper, &unknown, &nothing_wanted, &secret, why), -EINVAL);
 	cr_expect_null(secret);
+	expect_alive(&helper);
+	helper_stop(&helper);
+}
+
+Test(helper, runs_a_command_and_says_what_went_wrong, .timeout = 10)
+{
+	struct key_source good = { .kind = KEY_SOURCE_COMMAND };
+	struct key_source bad = { .kind = KEY_SOURCE_COMMAND, .name = "/bin/ls /nonexistent" };
+	struct key_source missing = { .kind = KEY_SOURCE_FILE, .name = "/nonexistent" };
+	const struct key_wanted wanted = { .is_new = true };
+	struct helper helper = start();
+	struct key_secret *secret = NULL;
+
+	/* It reads its input: the line that says what the key is for. */
+	good.name = "/usr/bin/sed p";
+	cr_assert_eq(helper_read_key(&helper, &good, &wanted, &secret, why), 0, "%s", why);
+	cr_expect_eq(secret->kind, KEY_SOURCE_FILE);
+	cr_assert_eq(secret->nr_bytes, 52);
+	cr_expect_arr_eq(secret->bytes, "sealblk-key-1 purpose=new\nsealblk-key-1 purpose=new\n",
+			 52);
+	key_mem_free(secret);
+
+	cr_expect_eq(helper_read_key(&helper, &bad, &wanted, &secret, why), -EIO);
+	cr_expect(strstr(why, "has failed with exit status 2, saying: /bin/ls: "), "%s", why);
+	cr_expect_eq(helper_read_key(&helper, &missing, &wanted, &secret, why), -ENOENT);
+	cr_expect_str_eq(why, "cannot be read: No such file or directory");
 	expect_alive(&helper);
 	helper_stop(&helper);
 }
 
 Test(helper, survives_bad_requests)
 {
-	static const size_t sizes[] = { 1, 12, 4096, 4108, 4109, 16 << 10 };
+	/* One of them is a request's. */
+	const size_t whole = 16 + sizeof(struct key_wanted) + PATH_BYTES_MAX;
+	const size_t sizes[] = { 1, 12, 4096, whole - 4, whole, whole + 1, 16 << 10 };
 	struct helper helper = start();
 
 	for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
@@ -205,7 +235,7 @@ Test(helper, gone_is_told_as_such)
 	cr_assert_eq(kill(helper.pid, SIGKILL), 0);
 	cr_assert_eq(waitid(P_PID, (id_t)helper.pid, &ended, WEXITED | WNOWAIT), 0);
 	cr_expect_eq(helper_open(&helper, "/dev/null", O_RDWR, &fd), -EPIPE);
-	cr_expect_eq(helper_read_key(&helper, &source, &secret), -EPIPE);
+	cr_expect_eq(helper_read_key(&helper, &source, &nothing_wanted, &secret, why), -EPIPE);
 	cr_expect_eq(fd, 77);
 	helper_stop(&helper);
 }

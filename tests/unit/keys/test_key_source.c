@@ -11,6 +11,9 @@
 
 enum { BYTES_MAX = KEY_FILE_BYTES_MAX + 2 };
 
+static const struct key_wanted nothing_wanted;
+static char why[KEY_WHY_BYTES];
+
 static const char *const the_file[] = { "secret", NULL };
 
 /* Writes @bytes to a file and reads it as @kind. Returns the result; the secret through @ret. */
@@ -23,7 +26,7 @@ static int read_back(enum key_source_kind kind, const void *bytes, size_t nr_byt
 
 	enter_folder(folder);
 	write_file("secret", bytes, nr_bytes);
-	r = key_source_read(&source, ret);
+	r = key_source_read(&source, &nothing_wanted, ret, why);
 	leave_folder(folder, the_file);
 	return r;
 }
@@ -116,8 +119,8 @@ Test(key_source, says_what_open_said_and_refuses_a_directory)
 	struct key_source folder = { .kind = KEY_SOURCE_FILE, .name = "/" };
 	struct key_secret *secret = NULL;
 
-	cr_expect_eq(key_source_read(&missing, &secret), -ENOENT);
-	cr_expect_eq(key_source_read(&folder, &secret), -EISDIR);
+	cr_expect_eq(key_source_read(&missing, &nothing_wanted, &secret, why), -ENOENT);
+	cr_expect_eq(key_source_read(&folder, &nothing_wanted, &secret, why), -EISDIR);
 	cr_expect_null(secret);
 }
 
@@ -126,7 +129,7 @@ Test(key_source, reads_an_endless_device_no_further_than_it_must)
 	struct key_source zero = { .kind = KEY_SOURCE_FILE, .name = "/dev/zero" };
 	struct key_secret *secret = NULL;
 
-	cr_expect_eq(key_source_read(&zero, &secret), -ERANGE);
+	cr_expect_eq(key_source_read(&zero, &nothing_wanted, &secret, why), -ERANGE);
 }
 
 /* A writer that stays after the line must not keep the reader waiting. */
@@ -146,7 +149,7 @@ Test(key_source, reads_a_line_from_a_pipe_in_pieces, .timeout = 10)
 		(void)!write(ends[1], "parts\nmore", 10);
 		_exit(0);
 	}
-	cr_assert_eq(key_source_read(&source, &secret), 0);
+	cr_assert_eq(key_source_read(&source, &nothing_wanted, &secret, why), 0);
 	cr_assert_eq(secret->nr_bytes, 9);
 	cr_expect_arr_eq(secret->bytes, "two parts", 9);
 	key_mem_free(secret);
@@ -219,21 +222,22 @@ Test(key_source, reads_a_credential_from_the_folder_that_systemd_names)
 	enter_folder(folder);
 	write_file("secret", "raw bytes, with their newline\n\n\n\n", 33);
 	cr_assert_eq(unsetenv("CREDENTIALS_DIRECTORY"), 0);
-	cr_expect_eq(key_source_read(&source, &secret), -ENXIO);
+	cr_expect_eq(key_source_read(&source, &nothing_wanted, &secret, why), -ENXIO);
 	cr_assert_eq(setenv("CREDENTIALS_DIRECTORY", folder, 1), 0);
-	cr_assert_eq(key_source_read(&source, &secret), 0);
+	cr_assert_eq(key_source_read(&source, &nothing_wanted, &secret, why), 0);
 	cr_expect_eq(secret->kind, KEY_SOURCE_FILE);
 	cr_expect_eq(secret->nr_bytes, 33);
 	key_mem_free(secret);
 	secret = NULL;
 
 	write_file("secret", "too short", 9);
-	cr_expect_eq(key_source_read(&source, &secret), -ERANGE);
+	cr_expect_eq(key_source_read(&source, &nothing_wanted, &secret, why), -ERANGE);
 	source.name = "missing";
-	cr_expect_eq(key_source_read(&source, &secret), -ENOENT);
+	cr_expect_eq(key_source_read(&source, &nothing_wanted, &secret, why), -ENOENT);
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
 		source.name = bad[i];
-		cr_expect_eq(key_source_read(&source, &secret), -EINVAL, "\"%s\"", bad[i]);
+		cr_expect_eq(key_source_read(&source, &nothing_wanted, &secret, why), -EINVAL,
+			     "\"%s\"", bad[i]);
 	}
 	cr_expect_null(secret);
 	leave_folder(folder, the_file);
@@ -244,5 +248,5 @@ Test(key_source, of_no_kind_is_refused)
 	struct key_source source = { .kind = KEY_SOURCE_KINDS, .name = "/dev/zero" };
 	struct key_secret *secret;
 
-	cr_expect_eq(key_source_read(&source, &secret), -EINVAL);
+	cr_expect_eq(key_source_read(&source, &nothing_wanted, &secret, why), -EINVAL);
 }
