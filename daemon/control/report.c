@@ -167,25 +167,6 @@ static bool find_uniform(const struct map *map, uint64_t index, uint8_t *ret_ent
 	return false;
 }
 
-/* How many sectors from @first on, before @end, have the entry of @first; a word at a time. */
-static uint32_t body_run(const uint8_t body[SEAL_BLOCK_BODY_BYTES], uint32_t first, uint32_t end)
-{
-	uint8_t entry = block_entry(body, first);
-	uint64_t pattern = entries_pattern(entry);
-	uint32_t at = first + 1;
-
-	while (at < end) {
-		if (at % 16 == 0 && memcmp(body + at / 2, &pattern, sizeof(pattern)) == 0) {
-			at += 16;
-			continue;
-		}
-		if (block_entry(body, at) != entry)
-			break;
-		at++;
-	}
-	return (at < end ? at : end) - first;
-}
-
 static int walk_body(struct walk *walk, uint64_t index, const uint8_t body[SEAL_BLOCK_BODY_BYTES])
 {
 	const struct map *map = &walk->image->disk.map;
@@ -194,7 +175,7 @@ static int walk_body(struct walk *walk, uint64_t index, const uint8_t body[SEAL_
 	int r = 0;
 
 	for (uint32_t at = 0; at < end && r == 0; at += nr) {
-		nr = body_run(body, at, end);
+		nr = block_run(body, at, end);
 		r = add_run(walk, map_block_first(index) + at, nr,
 			    state_of_entry(map, block_entry(body, at)));
 	}

@@ -139,3 +139,21 @@ int block_pick(const struct seal_block pair[2], const struct block_identity *id,
 	*ret_slot = whole[1];
 	return 0;
 }
+
+uint32_t block_run(const uint8_t body[SEAL_BLOCK_BODY_BYTES], uint32_t first, uint32_t end)
+{
+	uint8_t entry = block_entry(body, first);
+	uint64_t pattern = entry * 0x1111111111111111u;
+	uint32_t at = first + 1;
+
+	while (at < end) {
+		if (at % 16 == 0 && memcmp(body + at / 2, &pattern, sizeof(pattern)) == 0) {
+			at += 16;
+			continue;
+		}
+		if (block_entry(body, at) != entry)
+			break;
+		at++;
+	}
+	return (at < end ? at : end) - first;
+}

@@ -60,4 +60,7 @@ static inline uint8_t block_entry(const uint8_t *body, uint32_t i)
 	return body[i >> 1] >> ((i & 1) * 4) & 15;
 }
 
+/* How many sectors from @first on, before @end, have the entry of @first; a word at a time. */
+uint32_t block_run(const uint8_t body[SEAL_BLOCK_BODY_BYTES], uint32_t first, uint32_t end);
+
 #endif

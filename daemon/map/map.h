@@ -23,13 +23,14 @@
 
 #include "base/compiler.h"
 #include "map/block.h"
+#include "map/counts.h"
 #include "map/dirty_file.h"
 #include "map/epoch.h"
+#include "map/extents.h"
 #include "map/lane.h"
 #include "sealblk/seal_format.h"
 
 enum {
-	MAP_VALUES = 16,
 	MAP_BLOCK_WORDS = SEAL_BLOCK_BODY_BYTES / 8, /* 16 entries to a word */
 	MAP_BITSET_WORDS = SEAL_BLOCK_SECTORS / 64,  /* a bit per sector of a block */
 };
@@ -68,6 +69,7 @@ struct map_config {
 	int (*base_extent)(void *base, uint64_t first_sector, uint64_t limit_sectors,
 			   bool *ret_hole, uint64_t *ret_sectors);
 	void *base;
+	const struct extents *base_extents; /* the same in memory; NULL: it is not */
 };
 
 /*
@@ -131,6 +133,7 @@ struct map {
 
 	pthread_mutex_t lock;
 	/* Below: under @lock. */
+	struct map_counts counts;
 	struct dirty_file dirty_file;
 	struct dirty_block *dirty_pool; /* DIRTY_BLOCKS_MAX */
 	struct dirty_block *dirty_free; /* given back; the pool's tail was never touched */

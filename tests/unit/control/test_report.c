@@ -12,14 +12,14 @@ struct extent {
 	enum report_state state;
 };
 
-struct extents {
+struct told_extents {
 	unsigned int nr;
 	struct extent list[32];
 };
 
 static int collect(void *arg, uint64_t first_sector, uint64_t nr_sectors, enum report_state state)
 {
-	struct extents *extents = arg;
+	struct told_extents *extents = arg;
 
 	cr_assert_lt(extents->nr, ARRAY_LEN(extents->list));
 	extents->list[extents->nr++] = (struct extent){ first_sector, nr_sectors, state };
@@ -29,7 +29,7 @@ static int collect(void *arg, uint64_t first_sector, uint64_t nr_sectors, enum r
 static void expect_extents(struct fixture *fixture, const struct extent *wanted, unsigned int nr)
 {
 	struct report report = { .image = fixture->image, .ring = fixture->ring };
-	struct extents found = { 0 };
+	struct told_extents found = { 0 };
 
 	cr_assert_eq(report_walk(&report, collect, &found), 0);
 	cr_assert_eq(found.nr, nr, "%u extents, not %u", found.nr, nr);
