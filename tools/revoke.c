@@ -31,7 +31,8 @@ static int read_key(struct revoking *revoking, struct problem *problem)
 {
 	return revoking->secret
 		       ? 0
-		       : tool_read_key(&revoking->options->key_source, &revoking->secret, problem);
+		       : tool_read_key(&revoking->options->key_source, revoking->options->image,
+				       &revoking->secret, problem);
 }
 
 static int change_live(struct revoking *revoking, struct reach *reach, struct problem *problem)
