@@ -18,7 +18,7 @@ struct errands {
 	int (*run)(void *arg, struct lane *lane);
 	void *arg;
 	sem_t done; /* once for each worker */
-	struct errand each[WORKERS_MAX];
+	struct errand each[WORKERS_MAX + 1];
 };
 
 static void deliver(struct inbox_item *item)
@@ -37,7 +37,9 @@ static void send_to(struct errands *all, struct worker *worker, unsigned int exp
 	errand->item.deliver = deliver;
 	errand->all = all;
 	errand->lane = worker->lane_of[export];
-	if (inbox_push(&worker->inbox, &errand->item))
+	if (pthread_equal(pthread_self(), worker->thread))
+		deliver(&errand->item);
+	else if (inbox_push(&worker->inbox, &errand->item))
 		worker_wake(worker);
 }
 
@@ -51,13 +53,13 @@ int errand_run(struct server *server, const struct image *image,
 	while (server->images[export] != image)
 		export ++;
 	sem_init(&all.done, 0, 0);
-	for (unsigned int i = 0; i < server->nr_workers; i++)
+	for (unsigned int i = 0; i < server->nr_threads; i++)
 		send_to(&all, &server->workers[i], export);
-	for (unsigned int i = 0; i < server->nr_workers; i++)
+	for (unsigned int i = 0; i < server->nr_threads; i++)
 		while (sem_wait(&all.done) < 0)
 			;
 	sem_destroy(&all.done);
-	for (unsigned int i = 0; i < server->nr_workers && r == 0; i++)
+	for (unsigned int i = 0; i < server->nr_threads && r == 0; i++)
 		r = all.each[i].result;
 	return r;
 }

@@ -12,8 +12,8 @@
 /*
  * Call @run for the lane of @image on every worker, on its thread, and wait for all
  * of them. @run returns at once: 0 or a negative errno. What requests are started
- * there from now on come after it. Not on a worker's thread, and only while the
- * workers run. Returns the error of the first worker that had one, or 0.
+ * there from now on come after it. With server->changes held, and only while the
+ * workers run; of workers only on the thread of the one in the background. Returns the error of the first worker that had one, or 0.
  */
 int errand_run(struct server *server, const struct image *image,
 	       int (*run)(void *arg, struct lane *lane), void *arg);

@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "keys/key_mem.h"
 #include "revoke.h"
+#include "rewrite.h"
 #include "switch.h"
 #include "worker.h"
 
@@ -295,14 +296,14 @@ static int listen_all(struct server *server)
 static int share_images(struct server *server)
 {
 	for (unsigned int i = 0; i < server->nr_exports; i++) {
-		struct lane **lanes = calloc(server->nr_workers, sizeof(struct lane *));
+		struct lane **lanes = calloc(server->nr_threads, sizeof(struct lane *));
 
 		if (!lanes)
 			return -ENOMEM;
-		for (unsigned int w = 0; w < server->nr_workers; w++)
+		for (unsigned int w = 0; w < server->nr_threads; w++)
 			lanes[w] = server->workers[w].lane_of[i];
 		server->lanes[i] = lanes;
-		map_set_lanes(&server->images[i]->disk.map, lanes, server->nr_workers);
+		map_set_lanes(&server->images[i]->disk.map, lanes, server->nr_threads);
 	}
 	return 0;
 }
@@ -315,15 +316,18 @@ static int start_workers(struct server *server)
 
 	if (nr == 0)
 		nr = online < 1 ? 1 : (unsigned int)min_u64((uint64_t)online, WORKERS_MAX);
-	server->workers = calloc(nr, sizeof(*server->workers));
+	server->workers = calloc(nr + 1, sizeof(*server->workers));
 	if (!server->workers)
 		return -ENOMEM;
 	server->nr_workers = nr;
-	for (unsigned int i = 0; i < nr && r == 0; i++)
+	server->nr_threads = nr + 1;
+	for (unsigned int i = 0; i < server->nr_threads && r == 0; i++)
 		r = worker_init(&server->workers[i], server, i);
 	if (r == 0)
+		r = background_new(server, &server->workers[nr], &server->workers[nr].background);
+	if (r == 0)
 		r = share_images(server);
-	for (unsigned int i = 0; i < nr && r == 0; i++)
+	for (unsigned int i = 0; i < server->nr_threads && r == 0; i++)
 		r = worker_run(&server->workers[i]);
 	return r;
 }
@@ -420,6 +424,12 @@ static int restore_keys(void *server, struct image *image, const struct key_secr
 	return server_restore(server, image, secret, ret_changed, problem);
 }
 
+static int rewrite(void *server, struct image *image, const struct rewrite_order *order,
+		   struct problem *problem)
+{
+	return server_rewrite(server, image, order, problem);
+}
+
 int server_start(struct server *server, const struct options *options)
 {
 	struct problem problem;
@@ -454,6 +464,7 @@ int server_start(struct server *server, const struct options *options)
 		.switch_plane = switch_plane,
 		.change_keys = change_keys,
 		.revoke = revoke_keys,
+		.rewrite = rewrite,
 		.restore = restore_keys,
 		.arg = server,
 	};
@@ -478,10 +489,10 @@ static void stop_workers(struct server *server)
 		nr_running += server->workers[i].running;
 	/* Those that were never started have nothing to drain. */
 	atomic_fetch_add(&server->nr_drained, server->nr_workers - nr_running);
-	for (unsigned int i = 0; i < server->nr_workers; i++)
+	for (unsigned int i = 0; i < server->nr_threads; i++)
 		if (server->workers[i].running)
 			worker_wake(&server->workers[i]);
-	for (unsigned int i = 0; i < server->nr_workers; i++)
+	for (unsigned int i = 0; i < server->nr_threads; i++)
 		if (server->workers[i].running)
 			pthread_join(server->workers[i].thread, NULL);
 }
@@ -501,7 +512,7 @@ int server_stop(struct server *server)
 		if (server->images[i] && image_stop(server->images[i], &problem) < 0)
 			code = tell(-EIO, &problem);
 	}
-	for (unsigned int i = 0; i < server->nr_workers; i++)
+	for (unsigned int i = 0; i < server->nr_threads; i++)
 		worker_done(&server->workers[i]);
 	for (unsigned int i = 0; i < EXPORTS_MAX; i++) {
 		if (server->images[i])

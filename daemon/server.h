@@ -51,7 +51,8 @@ struct server {
 	unsigned int nr_listeners;
 	struct listener listeners[LISTENERS_MAX];
 
-	unsigned int nr_workers;
+	unsigned int nr_workers; /* that serve clients; one more works in the background */
+	unsigned int nr_threads; /* all of them */
 	struct worker *workers;
 	bool failure_told[EXPORTS_MAX];	  /* by the worker that ticks its image */
 	_Atomic bool stopping;		  /* no new connections; finish what is under way */

@@ -283,6 +283,8 @@ static void tick(struct worker *worker)
 	tell_of_warnings(worker);
 	if (worker->number == 0 && !atomic_load(&server->stopping))
 		accept_retry(worker);
+	if (worker->background)
+		return;
 	for (unsigned int i = worker->number; i < server->nr_exports; i += server->nr_workers) {
 		map_tick(&server->images[i]->disk.map, worker->lane_of[i], now);
 		tell_of_failure(server, i);
@@ -311,8 +313,11 @@ static bool wind_down(struct worker *worker)
 	}
 	if (!worker->drained && worker->nr_conns == 0) {
 		worker->drained = true;
-		atomic_fetch_add(&server->nr_drained, 1);
+		if (!worker->background)
+			atomic_fetch_add(&server->nr_drained, 1);
 	}
+	if (worker->background && !background_stop(worker->background))
+		return false;
 	/* A round or sweep of ours may still serve others. */
 	return atomic_load(&server->nr_drained) == server->nr_workers && server_is_quiet(server) &&
 	       worker->ring->nr_in_flight == 1 && !worker->inbox.newest;
@@ -339,15 +344,18 @@ static void *run(void *arg)
 		accept_start(worker);
 	for (;;) {
 		bool stopping = atomic_load(&server->stopping);
+		int wait_ms = TICK_MS;
 
 		if (stopping && wind_down(worker))
 			break;
 		deliver_all(worker);
 		feed_starved(worker);
 		send_all(worker);
+		if (worker->background)
+			wait_ms = background_turn(worker->background, TICK_MS);
 		if (worker->inbox.newest)
 			continue;
-		turn(worker, stopping ? QUIET_TURN_MS : TICK_MS);
+		turn(worker, stopping ? QUIET_TURN_MS : wait_ms);
 		deliver_all(worker);
 		tick(worker);
 	}
@@ -437,6 +445,7 @@ int worker_init(struct worker *worker, struct server *server, unsigned int numbe
 
 void worker_done(struct worker *worker)
 {
+	worker->background = background_free(worker->background);
 	if (worker->lanes)
 		for (unsigned int i = 0; i < EXPORTS_MAX; i++)
 			image_lane_done(&worker->lanes[i]);

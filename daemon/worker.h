@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "accept.h"
+#include "background.h"
 #include "base/buddy.h"
 #include "base/compiler.h"
 #include "base/inbox.h"
@@ -21,6 +22,7 @@
 
 struct worker {
 	struct server *server;
+	struct background *background; /* NULL: it serves clients */
 	unsigned int number;
 	pthread_t thread;
 	bool running; /* the thread exists; main thread only */

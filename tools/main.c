@@ -12,6 +12,24 @@
 #include "sealblk/version.h"
 #include "verbs.h"
 
+#define ENCRYPT_HELP                                                                                \
+	"Rewrite sectors of IMAGE that are plain, or still the base's, until all are encrypted;\n"  \
+	"then IMAGE needs no base any more. A daemon that serves IMAGE does it beside its\n"        \
+	"clients, who come first, and needs no key from here: without a second word its progress\n" \
+	"is shown until the end, and it goes on when this program is ended. Otherwise it is\n"      \
+	"done here, KEYSOURCE being one of the key options below, or, with start, when IMAGE is\n"  \
+	"served next. A crash costs nothing: it goes on where it was. Encryption must be on.\n"
+
+#define REKEY_HELP                                                                                    \
+	"Rewrite all encrypted sectors of IMAGE under a new data key, and destroy the old one. The\n" \
+	"image key, which wraps it, becomes a new one too, so that only KEYSOURCE, one of the key\n"  \
+	"options below, opens IMAGE afterwards: where other key slots are in use, say\n"              \
+	"--drop-other-slots and add them again. A daemon that serves IMAGE does it beside its\n"      \
+	"clients, who come first: without a second word its progress is shown until the end, and\n"   \
+	"it goes on when this program is ended. Otherwise it is done here or, with start, when\n"     \
+	"IMAGE is served next. A crash costs nothing: it goes on where it was. Encryption must be\n"  \
+	"on. What was copied from IMAGE before stays under the old key.\n"
+
 const struct verb tool_verbs[] = {
 	{
 		.name = "create",
@@ -85,6 +103,92 @@ const struct verb tool_verbs[] = {
 			"of work in the background. With --json, each line is an object. Needs no key.\n"
 			"Ends with exit 0 when the daemon that serves IMAGE stops.\n",
 		.run = verb_events,
+	},
+	{
+		.name = "encrypt start",
+		.operands = "[--max-rate N] [KEYSOURCE] IMAGE",
+		.summary = "let the daemon do it, and do not wait",
+		.help = ENCRYPT_HELP,
+		.has_keys = true,
+		.check = verb_rewrite_check,
+		.run = verb_encrypt_start,
+	},
+	{
+		.name = "encrypt status",
+		.operands = "[--json] IMAGE",
+		.summary = "how far is it?",
+		.help = ENCRYPT_HELP,
+		.run = verb_encrypt_status,
+	},
+	{
+		.name = "encrypt pause",
+		.operands = "[KEYSOURCE] IMAGE",
+		.summary = "stop for a while",
+		.help = ENCRYPT_HELP,
+		.has_keys = true,
+		.check = verb_rewrite_check,
+		.run = verb_encrypt_pause,
+	},
+	{
+		.name = "encrypt resume",
+		.operands = "[--max-rate N] [KEYSOURCE] IMAGE",
+		.summary = "go on",
+		.help = ENCRYPT_HELP,
+		.has_keys = true,
+		.check = verb_rewrite_check,
+		.run = verb_encrypt_resume,
+	},
+	{
+		.name = "encrypt",
+		.operands = "[--max-rate N] [KEYSOURCE] IMAGE",
+		.summary = "rewrite until no sector is plain",
+		.help = ENCRYPT_HELP,
+		.has_keys = true,
+		.check = verb_rewrite_check,
+		.run = verb_encrypt,
+	},
+	{
+		.name = "rekey start",
+		.operands = "[--max-rate N] KEYSOURCE [--drop-other-slots] IMAGE",
+		.summary = "let the daemon do it, and do not wait",
+		.help = REKEY_HELP,
+		.has_keys = true,
+		.check = verb_rewrite_check,
+		.run = verb_rekey_start,
+	},
+	{
+		.name = "rekey status",
+		.operands = "[--json] IMAGE",
+		.summary = "how far is it?",
+		.help = REKEY_HELP,
+		.run = verb_rekey_status,
+	},
+	{
+		.name = "rekey pause",
+		.operands = "[KEYSOURCE] IMAGE",
+		.summary = "stop for a while",
+		.help = REKEY_HELP,
+		.has_keys = true,
+		.check = verb_rewrite_check,
+		.run = verb_rekey_pause,
+	},
+	{
+		.name = "rekey resume",
+		.operands = "[--max-rate N] [KEYSOURCE] IMAGE",
+		.summary = "go on",
+		.help = REKEY_HELP,
+		.has_keys = true,
+		.check = verb_rewrite_check,
+		.run = verb_rekey_resume,
+	},
+	{
+		.name = "rekey",
+		.operands = "[--max-rate N] KEYSOURCE [--drop-other-slots] IMAGE",
+		.summary = "rewrite under a new key, destroy the old one",
+		.help = REKEY_HELP,
+		.has_keys = true,
+		.check = verb_rewrite_check,
+		.run = verb_rekey,
 	},
 	{
 		.name = "check",

@@ -49,30 +49,67 @@ static const char *set_base(struct tool_options *options, const char *value)
 	return NULL;
 }
 
-static const char *set_size(struct tool_options *options, const char *value)
+/* A number, then K, M, G, T or nothing. Returns 0, -EINVAL or -ERANGE. */
+static int parse_size(const char *value, uint64_t *ret_bytes)
 {
 	static const char units[] = "KMGT";
 	const char *unit;
-	unsigned long long number;
-	uint64_t bytes;
 	char *end;
 
 	errno = 0;
-	number = strtoull(value, &end, 10);
-	/* strtoull() also takes spaces and signs. */
-	if (*value < '0' || *value > '9')
-		return "not a size: a number, then K, M, G, T or nothing";
+	*ret_bytes = strtoull(value, &end, 10);
 	unit = *end ? strchr(units, *end) : NULL;
-	if (*end && (!unit || end[1]))
-		return "not a size: a number, then K, M, G, T or nothing";
-	bytes = number;
+	/* strtoull() also takes spaces and signs. */
+	if (*value < '0' || *value > '9' || (*end && (!unit || end[1])))
+		return -EINVAL;
 	if (errno == ERANGE ||
-	    (unit && __builtin_mul_overflow(bytes, KIB << (10 * (unit - units)), &bytes)) ||
-	    bytes > DISK_BYTES_MAX)
+	    (unit && __builtin_mul_overflow(*ret_bytes, KIB << (10 * (unit - units)), ret_bytes)))
+		return -ERANGE;
+	return 0;
+}
+
+static const char *set_size(struct tool_options *options, const char *value)
+{
+	uint64_t bytes;
+	int r = parse_size(value, &bytes);
+
+	if (r == -EINVAL)
+		return "not a size: a number, then K, M, G, T or nothing";
+	if (r < 0 || bytes > DISK_BYTES_MAX)
 		return "a disk has 64T at most";
 	if (bytes == 0 || bytes % SECTOR_BYTES != 0)
 		return "a disk is a multiple of 512 bytes, and at least that";
 	options->size_bytes = bytes;
+	return NULL;
+}
+
+static const char *set_max_rate(struct tool_options *options, const char *value)
+{
+	options->has_max_rate = true;
+	return parse_size(value, &options->max_rate) < 0 || options->max_rate > INT64_MAX
+		       ? "not a number of bytes a second: a number, then K, M, G, T or nothing"
+		       : NULL;
+}
+
+static const char *set_progress(struct tool_options *options, const char *value)
+{
+	static const char *const names[] = {
+		[PROGRESS_AUTO] = "auto", [PROGRESS_ALWAYS] = "always", [PROGRESS_NEVER] = "never"
+	};
+
+	for (unsigned int i = 0; i < ARRAY_LEN(names); i++) {
+		if (strcmp(value, names[i]) != 0)
+			continue;
+		options->progress = (enum progress_when)i;
+		return NULL;
+	}
+	return "neither auto, always nor never";
+}
+
+static const char *set_drop_other_slots(struct tool_options *options, const char *value)
+{
+	(void)value;
+	options->drop_other_slots = true;
 	return NULL;
 }
 
@@ -181,10 +218,14 @@ static const char *set_version(struct tool_options *options, const char *value)
 	return NULL;
 }
 
+#define REWRITE_VERBS                                                                       \
+	"encrypt,encrypt start,encrypt pause,encrypt resume,rekey,rekey start,rekey pause," \
+	"rekey resume,"
+
 /* Those that take a KEYSOURCE. */
 #define KEY_VERBS                                                                        \
 	",create,check,key export,key add,key remove,key rotate,key revoke,key restore," \
-	"encryption on,encryption off,"
+	"encryption on,encryption off," REWRITE_VERBS
 
 static const struct row rows[] = {
 	{ "base", "FILE[:FORMAT]", ",create,",
@@ -228,8 +269,15 @@ static const struct row rows[] = {
 	{ "svg", "FILE", ",map,", "draw the disk into FILE, in place of what was there", set_svg },
 	{ "repair", NULL, ",check,", "mend what can be mended without a guess; wants a KEYSOURCE",
 	  set_repair },
+	{ "max-rate", "N", ",encrypt,encrypt start,encrypt resume,rekey,rekey start,rekey resume,",
+	  "bytes a second, or with K, M, G, T; 0: no limit", set_max_rate },
+	{ "drop-other-slots", NULL, ",rekey,rekey start,",
+	  "only the key given opens IMAGE afterwards", set_drop_other_slots },
+	{ "progress", "WHEN", ",encrypt,rekey,",
+	  "auto (default: on a terminal a bar), always (else lines), never", set_progress },
 	{ "json", NULL,
-	  ",info,map,events,check,vhd info,key list,encryption on,encryption off,encryption status,",
+	  ",info,map,events,check,vhd info,key list,encryption on,encryption off,encryption status,"
+	  "encrypt status,rekey status,",
 	  "print JSON", set_json },
 	{ "help", NULL, NULL, "print this and exit", set_help },
 	{ "version", NULL, NULL, "print the version and exit", set_version },
@@ -327,7 +375,7 @@ static int refuse_option(const struct verb *verb, int said, const char *word,
 }
 
 /* Sets bit i of *ret_given for row i. */
-static int parse_options(struct tool_options *options, int argc, char **argv, uint32_t *ret_given,
+static int parse_options(struct tool_options *options, int argc, char **argv, uint64_t *ret_given,
 			 struct problem *problem)
 {
 	struct option getopt_rows[ARRAY_LEN(rows) + 1];
@@ -347,11 +395,11 @@ static int parse_options(struct tool_options *options, int argc, char **argv, ui
 			tool_usage_problem(problem, verb, "--%s %s: %s", row->name, optarg, wrong);
 			return -EINVAL;
 		}
-		*ret_given |= (uint32_t)1 << (said - FIRST_VALUE);
+		*ret_given |= (uint64_t)1 << (said - FIRST_VALUE);
 	}
 	return 0;
 }
-_Static_assert(ARRAY_LEN(rows) <= 32, "a bit for each option");
+_Static_assert(ARRAY_LEN(rows) <= 64, "a bit for each option");
 
 static int count_words(const struct verb *verb)
 {
@@ -439,7 +487,7 @@ static int parse_verb(struct tool_options *options, int argc, char *const *argv,
 }
 
 /* @given: as parse_options() left it. */
-static int check_given(const struct tool_options *options, uint32_t given, struct problem *problem)
+static int check_given(const struct tool_options *options, uint64_t given, struct problem *problem)
 {
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		if (!(given >> i & 1) || belongs_to(&rows[i], options->verb))
@@ -467,7 +515,7 @@ static int parse_image(struct tool_options *options, char **words, struct proble
 
 int tool_options_parse(struct tool_options *options, int argc, char **argv, struct problem *problem)
 {
-	uint32_t given = 0;
+	uint64_t given = 0;
 	int r;
 
 	*options = (struct tool_options){ .encryption = true };

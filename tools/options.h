@@ -13,6 +13,7 @@
 #include "image/base.h"
 #include "image/problem.h"
 #include "keys/key_source.h"
+#include "progress.h"
 #include "sealblk/limits.h"
 
 /* DESIGN 9. */
@@ -47,6 +48,10 @@ struct tool_options {
 	bool has_slot;
 	unsigned int slot; /* below KEY_SLOTS_MAX */
 	bool destroy_data;
+	bool has_max_rate;
+	uint64_t max_rate; /* bytes a second; 0: no limit */
+	bool drop_other_slots;
+	enum progress_when progress;
 	const char *image; /* the operand; argv's */
 };
 

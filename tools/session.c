@@ -60,8 +60,30 @@ static int start(struct session *session, struct problem *problem)
 	return image_start(session->image, &how, problem);
 }
 
-int session_open(struct session *session, const struct tool_options *options,
-		 struct problem *problem)
+static int attach_base(struct image *image, struct problem *problem)
+{
+	char path[PATH_BYTES_MAX];
+	int fd = -1;
+	int r;
+
+	if (!image->super.has_base)
+		return 0;
+	r = base_identity_find(&image->base_identity, image->path, path);
+	if (r < 0) {
+		problem_set(problem, "image", image->path, "its base %s is not there",
+			    image->base_identity.path_absolute);
+		return r;
+	}
+	r = base_opener_direct.open_file(base_opener_direct.arg, path, &fd);
+	if (r < 0) {
+		problem_set(problem, "base", path, "cannot be opened: %s", strerror(-r));
+		return r;
+	}
+	return image_attach_base(image, fd, path, &base_opener_direct, problem);
+}
+
+static int open_session(struct session *session, const struct tool_options *options, bool with_base,
+			struct problem *problem)
 {
 	int r;
 
@@ -69,7 +91,21 @@ int session_open(struct session *session, const struct tool_options *options,
 	r = load(session, options->image, problem);
 	if (r == 0)
 		r = unlock(session, options, problem);
+	if (r == 0 && with_base)
+		r = attach_base(session->image, problem);
 	return r == 0 ? start(session, problem) : r;
+}
+
+int session_open(struct session *session, const struct tool_options *options,
+		 struct problem *problem)
+{
+	return open_session(session, options, false, problem);
+}
+
+int session_open_with_base(struct session *session, const struct tool_options *options,
+			   struct problem *problem)
+{
+	return open_session(session, options, true, problem);
 }
 
 int session_open_keyring(struct session *session, const char *path, const struct key_secret *secret,

@@ -30,6 +30,10 @@ struct session {
 int MUST_CHECK session_open(struct session *session, const struct tool_options *options,
 			    struct problem *problem);
 
+/* The same with the base, if there is one, held against what was recorded and open. */
+int MUST_CHECK session_open_with_base(struct session *session, const struct tool_options *options,
+				      struct problem *problem);
+
 /*
  * Load and unlock only, to change the keyring: no session begins, and what a
  * crash left is left for the next one. @secret stays the caller's.

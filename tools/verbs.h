@@ -27,6 +27,17 @@ int MUST_CHECK verb_key_revoke(const struct tool_options *options, struct proble
 int MUST_CHECK verb_key_rotate(const struct tool_options *options, struct problem *problem);
 int MUST_CHECK verb_map_check(const struct tool_options *options, struct problem *problem);
 int MUST_CHECK verb_map(const struct tool_options *options, struct problem *problem);
+int MUST_CHECK verb_encrypt(const struct tool_options *options, struct problem *problem);
+int MUST_CHECK verb_encrypt_start(const struct tool_options *options, struct problem *problem);
+int MUST_CHECK verb_encrypt_status(const struct tool_options *options, struct problem *problem);
+int MUST_CHECK verb_encrypt_pause(const struct tool_options *options, struct problem *problem);
+int MUST_CHECK verb_encrypt_resume(const struct tool_options *options, struct problem *problem);
+int MUST_CHECK verb_rekey(const struct tool_options *options, struct problem *problem);
+int MUST_CHECK verb_rekey_start(const struct tool_options *options, struct problem *problem);
+int MUST_CHECK verb_rekey_status(const struct tool_options *options, struct problem *problem);
+int MUST_CHECK verb_rekey_pause(const struct tool_options *options, struct problem *problem);
+int MUST_CHECK verb_rekey_resume(const struct tool_options *options, struct problem *problem);
+int MUST_CHECK verb_rewrite_check(const struct tool_options *options, struct problem *problem);
 int MUST_CHECK verb_vhd_info(const struct tool_options *options, struct problem *problem);
 
 #endif

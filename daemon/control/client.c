@@ -195,6 +195,7 @@ static const struct {
 	{ "key-revoke", control_answer_key_revoke },
 	{ "key-restore", control_answer_key_restore },
 	{ "events", control_answer_events },
+	{ "rewrite", control_answer_rewrite },
 };
 
 static int answer(struct control_client *client, struct image *image)

@@ -65,6 +65,10 @@ int MUST_CHECK control_answer_key_rotate(struct control_client *client,
 					 const struct report *report);
 int MUST_CHECK control_answer_key_remove(struct control_client *client,
 					 const struct report *report);
+/* Ask for @nr secrets, all key memory, and take them in. 0 or a negative errno. */
+int MUST_CHECK control_receive_secrets(struct control_client *client,
+				       struct key_secret *const *secrets, unsigned int nr);
+int MUST_CHECK control_answer_rewrite(struct control_client *client, const struct report *report);
 int MUST_CHECK control_answer_key_revoke(struct control_client *client,
 					 const struct report *report);
 int MUST_CHECK control_answer_key_restore(struct control_client *client,

@@ -60,6 +60,20 @@ static int ask_for_secrets(struct control_client *client, int nr)
 	return r == 0 ? control_client_flush(client) : r;
 }
 
+int control_receive_secrets(struct control_client *client, struct key_secret *const *secrets,
+			    unsigned int nr)
+{
+	bool sound = true;
+	int r = ask_for_secrets(client, (int)nr);
+
+	for (unsigned int i = 0; i < nr && r == 0; i++)
+		r = receive_secret(client, secrets[i]);
+	/* Not before all has come: what a client still sends would cut the answer off. */
+	for (unsigned int i = 0; i < nr && r == 0; i++)
+		sound &= key_secret_is_sound(secrets[i]);
+	return r == 0 && !sound ? -EBADRQC : r;
+}
+
 static int change_keys(struct control_client *client, struct image *image,
 		       const struct key_change *change)
 {
@@ -99,14 +113,7 @@ static int change_with_secrets(struct control_client *client, struct image *imag
 		return -EOPNOTSUPP;
 	if (!secret || !new_secret)
 		return -ENOMEM;
-	r = ask_for_secrets(client, 2);
-	if (r == 0)
-		r = receive_secret(client, secret);
-	if (r == 0)
-		r = receive_secret(client, new_secret);
-	/* Not before all has come: what a client still sends would cut the answer off. */
-	if (r == 0 && !(key_secret_is_sound(secret) && key_secret_is_sound(new_secret)))
-		r = -EBADRQC;
+	r = control_receive_secrets(client, (struct key_secret *const[]){ secret, new_secret }, 2);
 	return r == 0 ? change_keys(client, image, &change) : r;
 }
 
@@ -173,11 +180,7 @@ int control_answer_key_restore(struct control_client *client, const struct repor
 		return -EOPNOTSUPP;
 	if (!secret)
 		return -ENOMEM;
-	r = ask_for_secrets(client, 1);
-	if (r == 0)
-		r = receive_secret(client, secret);
-	if (r == 0 && !key_secret_is_sound(secret))
-		r = -EBADRQC;
+	r = control_receive_secrets(client, &secret, 1);
 	if (r == 0) {
 		control_client_lock(client);
 		r = actions->restore(actions->arg, report->image, secret, &changed,

@@ -89,6 +89,9 @@ int MUST_CHECK report_info_json(const struct report *report, const char *base_pr
  */
 json_t *report_encryption_json(const struct report *report);
 
+/* How far its background rewrites are; likewise, and on any thread. */
+json_t *report_rewrite_json(const struct image *image);
+
 /* The key slots, as `sealblk key list --json` prints them; likewise. */
 json_t *report_keys_json(const struct report *report);
 

@@ -67,6 +67,9 @@ struct control_actions {
 			   struct key_change_result *ret_result, struct problem *problem);
 	/* As server_revoke() and server_restore() in revoke.h; -EOPNOTSUPP where they are NULL. */
 	int (*revoke)(void *arg, struct image *image, bool *ret_changed, struct problem *problem);
+	/* As server_rewrite() in rewrite.h; likewise. */
+	int (*rewrite)(void *arg, struct image *image, const struct rewrite_order *order,
+		       struct problem *problem);
 	int (*restore)(void *arg, struct image *image, const struct key_secret *secret,
 		       bool *ret_changed, struct problem *problem);
 	void *arg;

@@ -200,6 +200,11 @@ int MUST_CHECK image_start_again(struct image *image, struct problem *problem);
 /* The same for image->keyring. */
 int MUST_CHECK image_write_keyring(struct image *image);
 
+/*
+ * Run what has come for the image's own lane, and wait for something to complete
+ * if that was nothing. 0 or a negative errno.
+ */
+int MUST_CHECK image_turn(struct image *image);
 /* Run the image's lane until a FLUSH is through. 0 or -EIO. */
 int MUST_CHECK image_flush(struct image *image);
 /* ... until nothing is dirty, committing or sweeping. */

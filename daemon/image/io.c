@@ -95,8 +95,7 @@ int image_write_keyring(struct image *image)
 	return r;
 }
 
-/* Run what has come for the image's own lane. */
-static int turn(struct image *image)
+int image_turn(struct image *image)
 {
 	struct inbox_item *item = inbox_take_all(&image->inbox);
 	bool idle = !item;
@@ -130,7 +129,7 @@ int image_flush(struct image *image)
 	if (r < 0)
 		return r;
 	while (!wait.done) {
-		r = turn(image);
+		r = image_turn(image);
 		if (r < 0)
 			return r;
 	}
@@ -152,7 +151,7 @@ int image_settle(struct image *image)
 			return r;
 		/* The round may have left a sweep: let it run before looking again. */
 		while (image->ring->nr_in_flight > 0 || image->inbox.newest) {
-			r = turn(image);
+			r = image_turn(image);
 			if (r < 0)
 				return r;
 		}

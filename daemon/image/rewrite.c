@@ -50,6 +50,8 @@ void image_rewrite_look(struct image *image)
 {
 	const uint32_t jobs = jobs_of(image);
 
+	atomic_store(&image->rewrite.started, image->super.rewrites);
+	atomic_store(&image->rewrite.paused, image->super.rewrites_paused);
 	atomic_store(&image->rewrite.entries, entries_of(image, jobs));
 	atomic_store(&image->rewrite.jobs, jobs);
 	atomic_fetch_add(&image->rewrite.nr_starts, 1);
@@ -86,18 +88,24 @@ static int refuse_failed(const struct image *image, struct problem *problem)
 	return -EIO;
 }
 
+static int refuse_off(const struct image *image, struct problem *problem)
+{
+	if (image->super.encryption_enabled)
+		return 0;
+	problem_set(problem, "image", image->path,
+		    "its encryption is off: switch it on first (sealblk encryption on)");
+	return -EPERM;
+}
+
 int image_rewrite_start(struct image *image, enum seal_rewrite which, struct problem *problem)
 {
 	const struct seal_superblock *super = &image->super;
 	int r = refuse_failed(image, problem);
 
+	if (r == 0)
+		r = refuse_off(image, problem);
 	if (r < 0)
 		return r;
-	if (!super->encryption_enabled) {
-		problem_set(problem, "image", image->path,
-			    "its encryption is off: switch it on first (sealblk encryption on)");
-		return -EPERM;
-	}
 	return store_rewrites(image, super->rewrites | which,
 			      super->rewrites_paused & ~(unsigned int)which, problem);
 }
@@ -114,24 +122,37 @@ int image_rewrite_pause(struct image *image, enum seal_rewrite which, bool pause
 	return store_rewrites(image, super->rewrites, paused ? all | which : all, problem);
 }
 
-int image_renew_key(struct image *image, const struct key_secret *secret, bool drop_others,
-		    struct problem *problem)
+int image_rekey_check(const struct image *image, const struct rewrite_order *order,
+		      struct problem *problem)
 {
 	const unsigned int nr_slots = keyring_count_slots(&image->keyring);
 	unsigned int slot;
-	int r = keyring_find_slot(&image->keyring, secret, &slot);
+	int r = refuse_failed(image, problem);
 
+	if (r == 0)
+		r = refuse_off(image, problem);
+	if (r < 0)
+		return r;
+	r = keyring_find_slot(&image->keyring, order->secret, &slot);
 	if (r == -EKEYREJECTED) {
 		problem_set(problem, "image", image->path, "none of the keys given opens it");
-		return r;
-	}
-	if (r == 0 && nr_slots > 1 && !drop_others) {
+	} else if (r < 0) {
+		problem_set(problem, "image", image->path, "cannot be unlocked: %s", strerror(-r));
+	} else if (nr_slots > 1 && !order->drop_other_slots) {
 		problem_set(problem, "image", image->path,
-			    "a rekey leaves the key slot of the key given, and it has %u: remove "
-			    "the others first, or give --drop-other-slots and add them again after",
+			    "after a rekey only the key given opens it, and %u key slots are in "
+			    "use: give --drop-other-slots, and add the others again afterwards",
 			    nr_slots);
-		return -EBUSY;
+		r = -EBUSY;
 	}
+	return r;
+}
+
+int image_renew_key(struct image *image, const struct key_secret *secret, struct problem *problem)
+{
+	unsigned int slot;
+	int r = keyring_find_slot(&image->keyring, secret, &slot);
+
 	if (r == 0)
 		r = keyring_renew_image_key(&image->keyring, image->keys, secret, slot);
 	if (r < 0) {
@@ -211,14 +232,18 @@ static int block_names(struct image *image, struct ring *ring, uint64_t index, u
 	return r < 0 ? r : 0;
 }
 
-int image_names_entries(struct image *image, struct ring *ring, uint32_t entries)
+int image_names_entries(struct image *image, struct ring *ring, uint32_t entries, uint64_t *block)
 {
 	const struct map *map = &image->disk.map;
 	int r = map_has_stale_bitmap(&image->disk.map);
 
-	for (uint64_t i = 0; i < map->nr_blocks && r == 0; i++)
-		if (map_is_written(map, i))
-			r = block_names(image, ring, i, entries);
+	for (unsigned int nr = 0; *block < map->nr_blocks && nr < REWRITE_LOOK_MAX && r == 0;
+	     ++*block) {
+		if (!map_is_written(map, *block))
+			continue;
+		r = block_names(image, ring, *block, entries);
+		nr++;
+	}
 	return r;
 }
 

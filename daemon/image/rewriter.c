@@ -230,6 +230,7 @@ static int turn_sweep(struct rewriter *rewriter)
 	if (map_is_swept(map) &&
 	    (!map_is_stale(map) || rewriter->now_us() >= rewriter->look_at_us)) {
 		rewriter->phase = REWRITER_LOOK;
+		rewriter->look_block = 0;
 		return 0;
 	}
 	map_refresh_all(map);
@@ -240,8 +241,11 @@ static int turn_sweep(struct rewriter *rewriter)
 
 int rewriter_look(struct rewriter *rewriter, struct ring *ring)
 {
-	const int r = image_names_entries(rewriter->image, ring, rewriter->entries);
+	const int r = image_names_entries(rewriter->image, ring, rewriter->entries,
+					  &rewriter->look_block);
 
+	if (r == 0 && rewriter->look_block < rewriter->image->disk.map.nr_blocks)
+		return 0;
 	rewriter->phase = r == 0 ? REWRITER_READY : REWRITER_SWEEP;
 	rewriter->look_at_us = rewriter->now_us() + REWRITE_AGAIN_MS * US_PER_MS;
 	return r < 0 ? r : 0;

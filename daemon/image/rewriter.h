@@ -51,6 +51,7 @@ struct rewriter {
 	uint64_t next_sector;	/* where the next piece begins */
 	uint64_t not_before_us; /* no piece is begun until then */
 	uint64_t look_at_us;	/* then slots are looked at, stale or not */
+	uint64_t look_block;	/* the next one to be looked at */
 
 	uint64_t nr_requests_seen; /* of clients */
 	uint64_t clients_seen_us;  /* when that last grew; 0: never */
@@ -82,9 +83,10 @@ void rewriter_stop(struct rewriter *rewriter);
 bool rewriter_is_busy(const struct rewriter *rewriter);
 
 /*
- * In phase LOOK. Blocks: reads all written map blocks by @ring, of the calling
- * thread. Then the phase is READY, or SWEEP again: a slot is stale yet. Returns 0,
- * or a negative errno: the phase is SWEEP, it is tried again later.
+ * In phase LOOK, again and again until it is another one. Blocks: reads some of the
+ * written map blocks by @ring, of the calling thread. Then the phase is READY, or
+ * SWEEP again: a slot is stale yet. Returns 0, or a negative errno: the phase is
+ * SWEEP, it is tried again later.
  */
 int MUST_CHECK rewriter_look(struct rewriter *rewriter, struct ring *ring);
 

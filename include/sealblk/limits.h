@@ -93,6 +93,7 @@ enum {
 	REWRITE_BYTES = 1 << 20, /* of a piece: one read, one write */
 	REWRITES_MAX = 16,	 /* pieces in flight per image */
 	REWRITE_SKIP_MAX = 4096, /* map blocks looked at in one turn */
+	REWRITE_LOOK_MAX = 1024,   /* map blocks read in one turn */
 	REWRITE_REST = 9,	 /* beside clients: of ten parts of time, so many are theirs */
 	REWRITE_QUIET_MS = 200,	 /* no client's request for so long: none is there */
 	REWRITE_AGAIN_MS = 5000, /* to try again what failed */

@@ -185,15 +185,10 @@ static int end_switch(struct client *client)
 {
 	struct client_op *op = client->switching;
 	const unsigned int left = client->world->image->super.current_plane;
-	int r = 0;
+	int r = world_switch_end(client->world, target_of(op->step->op));
 
-	if (op->step->op == 'X')
-		r = image_renew_key(client->world->image, world_secret(), false,
-				    &client->world->problem);
-	if (r == 0)
-		r = world_switch_end(client->world, target_of(op->step->op));
-	else
-		map_switch_end(&client->world->image->disk.map, (uint8_t)left);
+	if (r == 0 && op->step->op == 'X')
+		r = image_renew_key(client->world->image, world_secret(), &client->world->problem);
 	client->world->switch_ready = false;
 	client->switching = NULL;
 	if (r == 0) {

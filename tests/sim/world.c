@@ -288,7 +288,7 @@ bool world_rewrite_turn(struct world *world, bool *ret_over, int *ret_error)
 	int wait_ms = rewriter_turn(rewriter);
 	int r = 0;
 
-	if (rewriter->phase == REWRITER_LOOK)
+	while (r == 0 && rewriter->phase == REWRITER_LOOK)
 		r = rewriter_look(rewriter, &world->tap.ring);
 	if (r == 0 && rewriter->phase == REWRITER_READY)
 		r = finish_rewrite(world);
