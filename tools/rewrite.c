@@ -66,6 +66,15 @@ static void print_position(const json_t *status)
 		printf(", %s left", duration_text(number_of(status, "eta_s"), left));
 }
 
+static const char *state_text(const char *state)
+{
+	if (strcmp(state, "none") == 0)
+		return "not under way";
+	if (strcmp(state, "waiting") == 0)
+		return "waits until encryption is on and the keys are not revoked";
+	return strcmp(state, "stopped") == 0 ? "goes on when it is served" : state;
+}
+
 static int print_status(const struct job *job, const json_t *status)
 {
 	const char *state = text_of(status, job->name);
@@ -75,10 +84,7 @@ static int print_status(const struct job *job, const json_t *status)
 		return print_json_object(status);
 	printf("image ");
 	print_text(stdout, job->options->image);
-	printf(": %s: %s", job->name,
-	       strcmp(state, "none") == 0      ? "not under way"
-	       : strcmp(state, "waiting") == 0 ? "waits until encryption is on, and keys restored"
-					       : state);
+	printf(": %s: %s", job->name, state_text(state));
 	if (strcmp(state, "running") == 0)
 		print_position(status);
 	if (*text_of(status, "problem")) {

@@ -4,12 +4,16 @@
 
 #include "control/report.h"
 
-static const char *state_of(const struct rewrite *rewrite, enum seal_rewrite which)
+static const char *state_of(const struct image *image, enum seal_rewrite which)
 {
+	const struct rewrite *rewrite = &image->rewrite;
+
 	if (!(atomic_load(&rewrite->started) & which))
 		return "none";
 	if (atomic_load(&rewrite->paused) & which)
 		return "paused";
+	if (!image->started)
+		return "stopped";
 	return atomic_load(&rewrite->jobs) & which ? "running" : "waiting";
 }
 
@@ -35,8 +39,8 @@ json_t *report_rewrite_json(const struct image *image)
 	const int error = atomic_load(&rewrite->error);
 
 	return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "encrypt",
-			 state_of(rewrite, SEAL_REWRITE_ENCRYPT), "rekey",
-			 state_of(rewrite, SEAL_REWRITE_REKEY), "at_bytes",
+			 state_of(image, SEAL_REWRITE_ENCRYPT), "rekey",
+			 state_of(image, SEAL_REWRITE_REKEY), "at_bytes",
 			 bytes(atomic_load(&rewrite->at_sector)), "disk_bytes",
 			 bytes(image->disk.nr_sectors), "moved_bytes",
 			 bytes(atomic_load(&rewrite->moved_sectors)), "failed_bytes",

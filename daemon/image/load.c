@@ -298,6 +298,7 @@ int image_load(struct store *store, const char *path, struct ring *ring, bool wr
 		image_free(image);
 		return r;
 	}
+	image_rewrite_look(image);
 	*ret_image = image;
 	return 0;
 }

@@ -24,12 +24,12 @@ static uint32_t planes_of_kind(const struct image *image, enum seal_plane_kind k
 	return planes;
 }
 
-/* Rewrites go to the current plane: never while that is a plain one (invariant 6). */
+/* In a session. Rewrites go to the current plane: never while that is plain (invariant 6). */
 static uint32_t jobs_of(const struct image *image)
 {
 	const struct seal_superblock *super = &image->super;
 
-	if (!super->encryption_enabled || super->revoked)
+	if (!image->started || !super->encryption_enabled || super->revoked)
 		return 0;
 	return super->rewrites & ~(uint32_t)super->rewrites_paused;
 }
