@@ -25,9 +25,9 @@ Q = $(if $(filter 1,$(V)),,@)
 # ---- flags ------------------------------------------------------------------
 
 # pkg-config is asked once, when first needed: help, setup and clean work without it.
-PKGS := liburing libcrypto jansson libsystemd libkeyutils
+PKGS := liburing libcrypto jansson libsystemd libkeyutils p11-kit-1
 pkg = $(shell pkg-config $(1))$(if $(filter-out 0,$(.SHELLSTATUS)),$(error libraries are missing: run `make setup`))
-PKG_CFLAGS = $(eval PKG_CFLAGS := $(call pkg,--cflags $(PKGS)))$(PKG_CFLAGS)
+PKG_CFLAGS = $(eval PKG_CFLAGS := $(patsubst -I%,-isystem %,$(call pkg,--cflags $(PKGS))))$(PKG_CFLAGS)
 PKG_LIBS = $(eval PKG_LIBS := $(call pkg,--libs $(PKGS)))$(PKG_LIBS)
 CRITERION_LIBS = $(eval CRITERION_LIBS := $(call pkg,--libs criterion))$(CRITERION_LIBS)
 
@@ -42,7 +42,7 @@ endif
 
 cc_flags = -std=gnu11 $(CFLAGS) $(WARNINGS) $(HARDENING) -pthread -D_GNU_SOURCE \
 	-Iinclude -Idaemon $(PKG_CFLAGS)
-ld_flags = $(CFLAGS) $(HARDENING) -pthread -pie -Wl,-z,relro,-z,now $(LDFLAGS)
+ld_flags = $(CFLAGS) $(HARDENING) -pthread -pie -Wl,-z,relro,-z,now,--as-needed $(LDFLAGS)
 
 # ---- files ------------------------------------------------------------------
 
@@ -113,7 +113,7 @@ $(PROGRAMS) $(UNIT) $(SIMS) $(TEST_TOOLS) $(FUZZERS) $(LOADS) $(MODEL) $(TRACE_L
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ld_flags) -o $@ $(filter %.o %.a,$^) $(PKG_LIBS) $(TEST_LIBS)
 
-# For LD_PRELOAD, and without sanitizers: those must be loaded first.
+# Loaded by programs, and without sanitizers: those must be loaded first.
 $(PRELOADS): $(BUILD)/tests/%.so: tests/preload/%.c $(BUILD)/flags
 	$(call say,LINK,$@)
 	@mkdir -p $(@D)

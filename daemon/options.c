@@ -21,6 +21,7 @@ enum {
 	OPT_CREDENTIAL,
 	OPT_KEYRING,
 	OPT_KEY_COMMAND,
+	OPT_PKCS11,
 	OPT_WORKERS,
 	OPT_IO_ENGINE,
 	OPT_XTS,
@@ -42,6 +43,7 @@ static const struct option long_options[] = {
 	{ "credential", required_argument, NULL, OPT_CREDENTIAL },
 	{ "keyring", required_argument, NULL, OPT_KEYRING },
 	{ "key-command", required_argument, NULL, OPT_KEY_COMMAND },
+	{ "pkcs11", required_argument, NULL, OPT_PKCS11 },
 	{ "workers", required_argument, NULL, OPT_WORKERS },
 	{ "io-engine", required_argument, NULL, OPT_IO_ENGINE },
 	{ "xts", required_argument, NULL, OPT_XTS },
@@ -81,6 +83,8 @@ static const char help_text[] =
 	"  --key-command CMD        what the program of this path prints: raw bytes, 32 to\n"
 	"                           4096; words follow, without a shell; run once for each\n"
 	"                           image, and told which\n"
+	"  --pkcs11 URI             a secret key of a PKCS#11 token, which stays there;\n"
+	"                           ?pin-source=file:/PATH names a file with the PIN\n"
 	"\n"
 	"How to run:\n"
 	"  --workers N              threads, each with its own ring (default: one per processor)\n"
@@ -145,10 +149,11 @@ static int add_key(struct options *options, enum key_source_kind kind, const cha
 	const struct key_source source = { .kind = kind, .name = name };
 	const char *wrong = key_source_judge(&source);
 
+	if (wrong)
+		return usage("%s %s: %s", key_source_kind_name(kind),
+			     key_source_judged_name(&source), wrong);
 	if (options->nr_keys == KEY_SOURCES_MAX)
 		return usage("too many keys at %s", name);
-	if (wrong)
-		return usage("%s %s: %s", key_source_kind_name(kind), name, wrong);
 	options->keys[options->nr_keys++] = source;
 	return -1;
 }
@@ -198,6 +203,8 @@ static int take_option(struct options *options, int opt, const char *argument)
 		return add_key(options, KEY_SOURCE_KERNEL, argument);
 	case OPT_KEY_COMMAND:
 		return add_key(options, KEY_SOURCE_COMMAND, argument);
+	case OPT_PKCS11:
+		return add_key(options, KEY_SOURCE_PKCS11, argument);
 	case OPT_WORKERS:
 		return set_workers(options, argument);
 	case OPT_IO_ENGINE:
@@ -240,8 +247,8 @@ static int check_whole(const struct options *options)
 	if (options->nr_sockets + options->nr_listen + listen_nr_inherited() > LISTENERS_MAX)
 		return usage("too many sockets");
 	if (options->nr_keys == 0)
-		return usage("no key: give --key-file, --passphrase-file, --credential, --keyring "
-			     "or --key-command");
+		return usage("no key: give --key-file, --passphrase-file, --credential, --keyring, "
+			     "--key-command or --pkcs11");
 	if (options->read_only && options->accept_loss)
 		return usage("--accept-loss recovers an image, --read-only never writes to one");
 	return -1;

@@ -43,6 +43,11 @@ const char *key_option_key_command(struct tool_options *options, const char *val
 	return set_source(options, KEY_SOURCE_COMMAND, value);
 }
 
+const char *key_option_pkcs11(struct tool_options *options, const char *value)
+{
+	return set_source(options, KEY_SOURCE_PKCS11, value);
+}
+
 const char *key_option_new_key_file(struct tool_options *options, const char *value)
 {
 	return set_new_source(options, KEY_SOURCE_FILE, value);
@@ -66,4 +71,9 @@ const char *key_option_new_keyring(struct tool_options *options, const char *val
 const char *key_option_new_key_command(struct tool_options *options, const char *value)
 {
 	return set_new_source(options, KEY_SOURCE_COMMAND, value);
+}
+
+const char *key_option_new_pkcs11(struct tool_options *options, const char *value)
+{
+	return set_new_source(options, KEY_SOURCE_PKCS11, value);
 }

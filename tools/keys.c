@@ -29,7 +29,8 @@ int tool_check_new_key(const struct tool_options *options, struct problem *probl
 	tool_usage_problem(problem, options->verb, "%s",
 			   options->nr_new_key_sources == 0
 				   ? "wants a new key: --new-key-file, --new-passphrase-file, "
-				     "--new-credential, --new-keyring or --new-key-command"
+				     "--new-credential, --new-keyring, --new-key-command or "
+				     "--new-pkcs11"
 				   : "wants one new key only");
 	return -EINVAL;
 }

@@ -9,9 +9,9 @@
 #include "options.h"
 
 /* The KEYSOURCEs, for messages. */
-#define TOOL_KEY_OPTIONS                                             \
-	"--key-file, --passphrase-file, --credential, --keyring or " \
-	"--key-command"
+#define TOOL_KEY_OPTIONS                                                         \
+	"--key-file, --passphrase-file, --credential, --keyring, --key-command " \
+	"or --pkcs11"
 
 /* Is exactly one KEYSOURCE given? Returns 0, or -EINVAL with *problem. */
 int MUST_CHECK tool_check_key(const struct tool_options *options, struct problem *problem);

@@ -245,6 +245,9 @@ static const struct row rows[] = {
 	  key_option_keyring },
 	{ "key-command", "CMD", KEY_VERBS,
 	  "the key: what the program CMD prints; see docs/key-sources.md", key_option_key_command },
+	{ "pkcs11", "URI", KEY_VERBS,
+	  "the key: an HMAC of a PKCS#11 token's secret key, which stays there",
+	  key_option_pkcs11 },
 	{ "new-key-file", "FILE", ",key add,key rotate,",
 	  "the new key: all bytes of FILE, 32 to 4096", key_option_new_key_file },
 	{ "new-passphrase-file", "FILE", ",key add,key rotate,",
@@ -256,6 +259,8 @@ static const struct row rows[] = {
 	  key_option_new_keyring },
 	{ "new-key-command", "CMD", ",key add,key rotate,",
 	  "the new key: what the program CMD prints", key_option_new_key_command },
+	{ "new-pkcs11", "URI", ",key add,key rotate,",
+	  "the new key: an HMAC of a PKCS#11 token's secret key", key_option_new_pkcs11 },
 	{ "slot", "N", ",key remove,", "the key slot, as key list numbers them", set_slot },
 	{ "destroy-data", NULL, ",key remove,",
 	  "remove the last key slot: nothing opens IMAGE ever again", set_destroy_data },
@@ -374,6 +379,12 @@ static int refuse_option(const struct verb *verb, int said, const char *word,
 	return -EINVAL;
 }
 
+/* A URI may hold a PIN, and what is printed here ends up in a log. */
+static const char *shown_value(const struct row *row, const char *value)
+{
+	return strcmp(row->value, "URI") == 0 ? row->value : value;
+}
+
 /* Sets bit i of *ret_given for row i. */
 static int parse_options(struct tool_options *options, int argc, char **argv, uint64_t *ret_given,
 			 struct problem *problem)
@@ -392,7 +403,8 @@ static int parse_options(struct tool_options *options, int argc, char **argv, ui
 		row = &rows[said - FIRST_VALUE];
 		wrong = row->set(options, optarg);
 		if (wrong) {
-			tool_usage_problem(problem, verb, "--%s %s: %s", row->name, optarg, wrong);
+			tool_usage_problem(problem, verb, "--%s %s: %s", row->name,
+					   shown_value(row, optarg), wrong);
 			return -EINVAL;
 		}
 		*ret_given |= (uint64_t)1 << (said - FIRST_VALUE);

@@ -13,6 +13,7 @@
 
 #include "keys/key_command.h"
 #include "keys/key_mem.h"
+#include "keys/key_pkcs11.h"
 
 /* One byte beyond the longest key, or the newline after the longest passphrase. */
 enum { RAW_BYTES = KEY_FILE_BYTES_MAX + 1 };
@@ -138,6 +139,8 @@ static int read_source(const struct key_source *source, const struct key_wanted 
 		return read_kernel(source->name, raw);
 	case KEY_SOURCE_COMMAND:
 		return key_command_read(source->name, wanted, raw, RAW_BYTES, why);
+	case KEY_SOURCE_PKCS11:
+		return key_pkcs11_read(source->name, wanted, raw, RAW_BYTES, why);
 	case KEY_SOURCE_KINDS:
 		break;
 	}
@@ -155,13 +158,22 @@ const char *key_source_judge(const struct key_source *source)
 
 	if (!*source->name)
 		return "names nothing";
+	if (strlen(source->name) >= PATH_BYTES_MAX)
+		return "is too long";
+	if (source->kind == KEY_SOURCE_PKCS11)
+		return key_pkcs11_judge(source->name);
 	return source->kind == KEY_SOURCE_COMMAND ? key_command_parse(source->name, &command)
 						  : NULL;
 }
 
+const char *key_source_judged_name(const struct key_source *source)
+{
+	return source->kind == KEY_SOURCE_PKCS11 ? "URI" : source->name;
+}
+
 bool key_source_is_per_image(enum key_source_kind kind)
 {
-	return kind == KEY_SOURCE_COMMAND;
+	return kind == KEY_SOURCE_COMMAND || kind == KEY_SOURCE_PKCS11;
 }
 
 /* What is wrong when a number says it; NULL: strerror() tells. */
@@ -262,7 +274,7 @@ const char *key_source_kind_name(enum key_source_kind kind)
 	static const char *const names[] = {
 		[KEY_SOURCE_FILE] = "key file",		[KEY_SOURCE_PASSPHRASE] = "passphrase file",
 		[KEY_SOURCE_CREDENTIAL] = "credential", [KEY_SOURCE_KERNEL] = "kernel key",
-		[KEY_SOURCE_COMMAND] = "key command",
+		[KEY_SOURCE_COMMAND] = "key command",	[KEY_SOURCE_PKCS11] = "PKCS#11",
 	};
 
 	return names[kind];

@@ -20,12 +20,13 @@ enum key_source_kind {
 	KEY_SOURCE_CREDENTIAL, /* --credential: as a key file, from $CREDENTIALS_DIRECTORY */
 	KEY_SOURCE_KERNEL,     /* --keyring: as a key file, of type "user" by its description */
 	KEY_SOURCE_COMMAND,    /* --key-command: as a key file, what a program prints */
+	KEY_SOURCE_PKCS11,     /* --pkcs11: as a key file, an HMAC of a token's key */
 	KEY_SOURCE_KINDS,
 };
 
 struct key_source {
 	enum key_source_kind kind;
-	const char *name; /* path, name, description or command; the caller's, outlives this */
+	const char *name; /* path, name, description, command or URI; the caller's, outlives this */
 };
 
 /* The bytes of one source. Always in key memory (key_mem.h). */
@@ -47,6 +48,9 @@ enum { KEY_WHY_BYTES = 512 };
  * usage, as the end of a line. NULL: nothing.
  */
 const char *key_source_judge(const struct key_source *source);
+
+/* Its name, for the line that says what is wrong with it: not of a URI, which may hold a PIN. */
+const char *key_source_judged_name(const struct key_source *source);
 
 /* Does it answer for one image at a time? Then it is read anew for each. */
 bool key_source_is_per_image(enum key_source_kind kind);

@@ -11,14 +11,18 @@ cd "$TEST_DIR"
 umask 077
 socket=$TEST_DIR/s
 make_key key
+make_key printed
 echo 'a passphrase to look for' >phrase
-"$sealblk" create --size 4M --key-file key image.seal >tool.log
-"$sealblk" create --size 4M --passphrase-file phrase other.seal >>tool.log
-"$sealblk" info --json image.seal >>tool.log
+{
+	"$sealblk" create --size 4M --key-file key image.seal
+	"$sealblk" create --size 4M --passphrase-file phrase other.seal
+	"$sealblk" create --size 4M --key-command "/bin/cat $TEST_DIR/printed" third.seal
+	"$sealblk" info --json image.seal
+} >tool.log
 
 ulimit -c unlimited 2>/dev/null || true
 start_daemon --verbose --socket "$socket" --key-file key --passphrase-file phrase image.seal \
-	--export other=other.seal
+	--key-command "/bin/cat $TEST_DIR/printed" --export other=other.seal --export third=third.seal
 nbd_io "$socket" 'write -P 1 0 64k' flush
 
 # The helper process has seen the keys as well.
@@ -45,11 +49,11 @@ done
 holds_key() {
 	python3 - "$@" <<'PY'
 import base64, sys
-key = open("key", "rb").read()
 phrase = open("phrase", "rb").readline().strip()
-forms = [key[i:i + 16] for i in (0, 16, 32, 48)]
+keys = [open(name, "rb").read() for name in ("key", "printed")]
+forms = [key[i:i + 16] for key in keys for i in (0, 16, 32, 48)]
 forms += [f.hex().encode() for f in forms] + [f.hex().upper().encode() for f in forms]
-forms += [base64.b64encode(key)[:20], phrase]
+forms += [base64.b64encode(key)[:20] for key in keys] + [phrase]
 for name in sys.argv[1:]:
     data = open(name, "rb").read()
     if any(form in data for form in forms):
@@ -58,10 +62,12 @@ for name in sys.argv[1:]:
 sys.exit(1)
 PY
 }
-holds_key key >/dev/null || fail "the search finds nothing"
+for name in key printed; do
+	holds_key $name >/dev/null || fail "the search finds nothing"
+done
 for when in served closed; do
 	[[ $when == served ]] || stop_daemon
-	holds_key seen tool.log "$daemon_log" image.seal other.seal && fail "a key leaked ($when)"
+	holds_key seen tool.log "$daemon_log" image.seal other.seal third.seal && fail "a key leaked ($when)"
 done
 
 # A crash leaves no core file, though the shell would allow one.

@@ -27,7 +27,7 @@ fi
 
 # As the Makefile compiled everything else; the compiler's name comes first.
 read -ra compile <"$build_dir/flags"
-read -ra libs <<<"$(pkg-config --libs liburing libcrypto jansson libsystemd libkeyutils criterion)"
+read -ra libs <<<"$(pkg-config --libs liburing libcrypto jansson libsystemd libkeyutils p11-kit-1 criterion)"
 
 # objects_of FOLDER...: the objects of the sources there, main programs of sim/ apart.
 objects_of() {
