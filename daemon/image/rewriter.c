@@ -224,15 +224,19 @@ static void flushed(struct request *request)
 static int turn_sweep(struct rewriter *rewriter)
 {
 	struct map *map = &rewriter->image->disk.map;
+	const uint64_t now_us = rewriter->now_us();
 
 	if (rewriter->flushing)
 		return -1;
-	if (map_is_swept(map) &&
-	    (!map_is_stale(map) || rewriter->now_us() >= rewriter->look_at_us)) {
+	if (map_is_swept(map) && (!map_is_stale(map) || now_us >= rewriter->look_at_us)) {
 		rewriter->phase = REWRITER_LOOK;
 		rewriter->look_block = 0;
 		return 0;
 	}
+	/* A sweep may wait for a slow request: no use in a round after the other. */
+	if (now_us < rewriter->not_before_us)
+		return SWEEP_TURN_MS;
+	rewriter->not_before_us = now_us + SWEEP_TURN_MS * US_PER_MS;
 	map_refresh_all(map);
 	rewriter->flushing = true;
 	req_start(&rewriter->flush);

@@ -300,9 +300,13 @@ bool world_rewrite_turn(struct world *world, bool *ret_over, int *ret_error)
 	*ret_over =
 		(r < 0 || rewriter->phase == REWRITER_IDLE || !atomic_load(&image->rewrite.jobs)) &&
 		!rewriter_is_busy(rewriter);
-	if (wait_ms > 0)
-		clock_us += (uint64_t)wait_ms * 1000;
-	return wait_ms >= 0;
+	if (wait_ms == 0)
+		return true;
+	/* Time passes when nothing else can happen. */
+	if (wait_ms < 0 || world->tap.ring.nr_in_flight > 0)
+		return false;
+	clock_us += (uint64_t)wait_ms * 1000;
+	return true;
 }
 
 void world_start_read(struct world *world, struct request *request, uint64_t first_sector,
