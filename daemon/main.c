@@ -95,6 +95,8 @@ int main(int argc, char **argv)
 		return EXIT_FAILED;
 	}
 	code = server_start(server, &options);
+	/* This thread has seen all keys, and is not asked to forget them when they are revoked. */
+	key_mem_wipe_stack();
 	if (code == EXIT_OK) {
 		say_ready(&options, server);
 		wait_for_end(&set, server);

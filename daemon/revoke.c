@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "errand.h"
 #include "image/revoke.h"
+#include "keys/key_mem.h"
 
 enum { LOOK_MS = 1 }; /* between two looks at what is under way */
 
@@ -61,6 +62,7 @@ static int forget(void *arg, struct lane *lane)
 {
 	(void)arg;
 	image_lane_done(lane);
+	key_mem_wipe_stack();
 	return 0;
 }
 
@@ -106,6 +108,7 @@ static int come_to_rest(struct server *server, struct image *image)
 
 static int revoke(struct server *server, struct image *image, struct problem *problem)
 {
+	const uint64_t start_ms = clock_ms();
 	struct revoked_supers supers;
 	bool clean = false;
 	int rest, prepared, r;
@@ -118,6 +121,9 @@ static int revoke(struct server *server, struct image *image, struct problem *pr
 	prepared = image_revoke_prepare(image, &supers);
 	(void)errand_run(server, image, forget, NULL);
 	image_forget_keys(image);
+	key_mem_wipe_stack();
+	log_line(LOG_LEVEL_INFO, "image %s: its keys are revoked, and left memory after %u ms",
+		 image->path, (unsigned int)(clock_ms() - start_ms));
 	if (prepared < 0) {
 		image->super.revoked = 1;
 		map_fail(&image->disk.map, -ENOKEY);
@@ -151,9 +157,6 @@ int server_revoke(struct server *server, struct image *image, bool *ret_changed,
 	r = revoke(server, image, problem);
 	if (r < 0)
 		log_line(LOG_LEVEL_ERROR, "%s", problem->text);
-	else
-		log_line(LOG_LEVEL_INFO, "image %s: its keys are revoked: all I/O is refused",
-			 image->path);
 	return r;
 }
 

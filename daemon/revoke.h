@@ -21,7 +21,8 @@
 #include "server.h"
 
 /*
- * Blocks: REVOKE_MS at most until the keys are gone, then as long as the disk takes.
+ * Blocks: REVOKE_MS at most until the keys are gone, unless a worker hangs in a
+ * system call of its disk; then as long as the disk takes.
  * *ret_changed: they were not revoked already. Returns 0; -EROFS: served read-only;
  * -EIO: the keys are gone, but whether that is durable shows at the next open.
  */

@@ -260,6 +260,9 @@ static void tell_of_failure(struct server *server, unsigned int number)
 
 	if (server->failure_told[number] || !atomic_load(&image->disk.map.failed))
 		return;
+	/* Not a failure: see server_revoke(), which tells. */
+	if (image->disk.map.failed_error == -ENOKEY)
+		return;
 	server->failure_told[number] = true;
 	log_line(LOG_LEVEL_ERROR,
 		 "image %s: writing to it failed: %s; until it is opened again, writes and flushes "

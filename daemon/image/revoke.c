@@ -42,6 +42,7 @@ int image_revoke_finish(struct image *image, const struct revoked_supers *supers
 		map_fail(&image->disk.map, equalised);
 	*ret_clean = rest == 0 && equalised == 0;
 	image->super = *ret_clean ? supers->clean : supers->unclean;
+	image_rewrite_look(image);
 	r = image_put_super(image);
 	if (r < 0) {
 		map_fail(&image->disk.map, r);

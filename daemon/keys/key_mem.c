@@ -97,6 +97,14 @@ void *key_mem_free(void *p)
 	return NULL;
 }
 
+/* A frame of its own, deeper than the caller's. */
+__attribute__((noinline)) void key_mem_wipe_stack(void)
+{
+	uint8_t depth[64 << 10];
+
+	explicit_bzero(depth, sizeof(depth));
+}
+
 int key_mem_harden_process(void)
 {
 	static const struct rlimit no_core = { 0, 0 };

@@ -18,6 +18,13 @@ void *key_mem_new(size_t nr_bytes);
 void *key_mem_free(void *p);
 
 /*
+ * Wipe what calls that have returned left of keys on this thread's stack, 64 KiB
+ * deep. Code that handles keys wipes what it knows of; but a library call that is
+ * bound at its first use saves all vector registers there, whatever they hold.
+ */
+void key_mem_wipe_stack(void);
+
+/*
  * Make this process undumpable: no core file, no ptrace by the same user, no
  * /proc/PID/mem. Call first thing in main(). Returns 0 or a negative errno.
  */

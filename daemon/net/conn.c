@@ -31,7 +31,7 @@ static void received(struct ring_op *op, int result)
 	conn->moved_ms = conn->worker->now_ms;
 	if (result <= 0)
 		conn->recv_over = true;
-	else if (conn->filling)
+	else if (conn->filling && !conn->filling->refused)
 		conn->filled_bytes += (uint32_t)result;
 	else
 		conn->recv_end += (uint32_t)result;
@@ -95,19 +95,27 @@ static bool fill_payload(struct conn *conn)
 	return false;
 }
 
-/* Drop payload of a refused WRITE. Returns true when more has to come. */
+/*
+ * Drop payload of a refused WRITE; its reply comes after, since clients (libnbd)
+ * know nothing of a request that they are still sending. Returns true when more
+ * has to come.
+ */
 static bool swallow_payload(struct conn *conn)
 {
+	struct conn_slot *slot = conn->filling;
 	uint32_t unread = conn->recv_end - conn->recv_at;
 	uint32_t now = unread < conn->swallow_bytes ? unread : conn->swallow_bytes;
 
 	conn->recv_at += now;
 	conn->swallow_bytes -= now;
-	if (conn->swallow_bytes == 0)
-		return false;
-	if (!conn->recv_over)
-		receive_headers(conn);
-	return true;
+	if (conn->swallow_bytes > 0) {
+		if (!conn->recv_over)
+			receive_headers(conn);
+		return true;
+	}
+	conn->filling = NULL;
+	dispatch(slot);
+	return false;
 }
 
 /* What the request asks for, for the roads; the gate has passed it. */
@@ -183,13 +191,9 @@ static bool begin_held(struct conn *conn)
 		dispatch(slot);
 		return true;
 	}
-	if (refused) {
-		conn->swallow_bytes = wire->length_bytes;
-		dispatch(slot);
-		return true;
-	}
 	conn->filling = slot;
 	conn->filled_bytes = 0;
+	conn->swallow_bytes = refused ? wire->length_bytes : 0;
 	return true;
 }
 
@@ -278,11 +282,11 @@ static void close_if_over(struct conn *conn)
 static void advance(struct conn *conn)
 {
 	while (!conn->receiving && !conn->starved) {
-		if (conn->filling) {
-			if (fill_payload(conn))
-				break;
-		} else if (conn->swallow_bytes > 0) {
+		if (conn->filling && conn->filling->refused) {
 			if (swallow_payload(conn))
+				break;
+		} else if (conn->filling) {
+			if (fill_payload(conn))
 				break;
 		} else if (conn->out.used_bytes > 0 && !conn->send_over) {
 			conn_send(conn);

@@ -68,9 +68,9 @@ struct conn {
 	uint32_t recv_end;
 	bool holding; /* @held is a request without a slot */
 	struct nbds_request held;
-	struct conn_slot *filling; /* WRITE whose payload is arriving */
+	struct conn_slot *filling; /* WRITE whose payload is arriving, to be used or dropped */
 	uint32_t filled_bytes;	   /* of it */
-	uint32_t swallow_bytes;	   /* payload of a refused WRITE still to come */
+	uint32_t swallow_bytes;	   /* still to come, of one that was refused */
 
 	/* Sending. */
 	struct ring_op send_op;

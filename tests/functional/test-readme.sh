@@ -35,6 +35,8 @@ expect_equal 128 "$(sealblk info --json vm.seal | jq .sectors.sealed)" "sealed s
 grep -q '<svg' disk.svg || fail "disk.svg is no picture"
 run_block switch
 run_block keys
+run_block revoke
+nbd_io "$TEST_DIR/vm.sock" 'read -P 7 1M 64k'
 stop_daemon
 expect_exit 4 sealblk key export --key-file vm.key vm.seal
 expect_exit 0 sealblk key export --passphrase-file phrase vm.seal

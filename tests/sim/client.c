@@ -133,6 +133,13 @@ static void issue_rewrite(struct client_op *op)
 		begin_rewrite(op);
 }
 
+static void issue_revoke(struct client_op *op)
+{
+	op->client->revoking = op;
+	op->issued_at = oracle_now(op->client->oracle);
+	world_revoke_begin(op->client->world);
+}
+
 /* Of the daemon's own doing; the client is told nothing. */
 static void tick(struct client_op *op)
 {
@@ -158,6 +165,8 @@ struct client_op *client_issue(struct client *client, const struct script_step *
 		tick(op);
 	else if (op_is_rewrite(step->op))
 		issue_rewrite(op);
+	else if (step->op == 'V')
+		issue_revoke(op);
 	else
 		issue_switch(op);
 	return op;
@@ -250,6 +259,29 @@ static bool turn_rewrite(struct client *client)
 	return true;
 }
 
+/* Revoked is durable, all of it: as if flushed. Then the keys come back. */
+static void end_revoke(struct client *client, int rest)
+{
+	struct client_op *op = client->revoking;
+	int r = world_revoke_end(client->world, rest);
+
+	client->revoking = NULL;
+	if (r == 0)
+		oracle_flushed(client->oracle, op->issued_at);
+	if (r == 0)
+		r = world_restore(client->world);
+	answered(op, r);
+}
+
+static bool try_revoke(struct client *client)
+{
+	const int rest = client->revoking ? world_revoke_try(client->world) : -EAGAIN;
+
+	if (rest != -EAGAIN)
+		end_revoke(client, rest);
+	return rest != -EAGAIN;
+}
+
 bool client_left_plane_alone(const struct client *client)
 {
 	static const uint8_t zeros[SECTOR_BYTES];
@@ -293,7 +325,7 @@ int client_wait(struct client *client, const struct client_op *op)
 		}
 		if (client->rewriting)
 			any |= turn_rewrite(client);
-		if (r == 0 && any)
+		if (r == 0 && (any || try_revoke(client)))
 			continue;
 		if (r == 0 && is_over(client, op))
 			return 0;

@@ -30,6 +30,7 @@ struct client {
 	uint32_t next_content;	     /* of the next data to be written */
 	struct client_op *switching; /* NULL: encryption is not being switched */
 	struct client_op *rewriting; /* NULL: no rewrite is being waited for */
+	struct client_op *revoking;  /* NULL: the keys are not being revoked */
 	uint64_t nr_answers;
 	bool unfinished;   /* a rewrite was said to be done, and is not */
 	bool strange_read; /* one answered with what it may not: see below */

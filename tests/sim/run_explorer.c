@@ -71,6 +71,12 @@ static const struct suite suites[] = {
 	{ "rewritten, together", "W0 T0 F1 E X R0", START_HALF, 0, true, 3, 2, 3, 6 },
 	{ "rewritten, rekeyed, together", "W0 T1 E X - R0", START_REKEYED, 0, true, 3, 2, 3, 6 },
 
+	/* The keys go and come back; then there is another session. */
+	{ "revoked", "W0 T0 L V c K P", START_FRESH, 0, false, 4, 1, 5, 1 },
+	{ "revoked, half", "W0 T0 V + c K P", START_HALF, 0, false, 3, 1, 4, 1 },
+	{ "revoked, two blocks", "W0 W1 L V c K P", START_SEALED, 1, false, 3, 1, 4, 1 },
+	{ "revoked, together", "W0 F0 T0 L V", START_PLAIN, 1, true, 3, 2, 4, 4 },
+
 	/* Some at the same time. */
 	{ "one sector, together", ONE " R0 - + N", START_FRESH, 0, true, 3, 2, 3, 6 },
 	{ "one sector, written, together", ONE " R0 - + N", START_SEALED, 0, true, 3, 2, 3, 6 },

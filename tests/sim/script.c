@@ -23,7 +23,7 @@ static const char *parse_step(const char *at, struct script_step *ret_step)
 {
 	struct script_step step = { .op = *at++, .waited = true };
 
-	sim_require(strchr("WFZTYLR-+NEXcKP", step.op) != NULL, "no such operation");
+	sim_require(strchr("WFZTYLR-+NEXcVKP", step.op) != NULL, "no such operation");
 	if (op_has_sectors(step.op)) {
 		const uint8_t first = (uint8_t)(*at++ - '0');
 		const uint8_t last = at[0] >= '0' && at[0] <= '9' ? (uint8_t)(*at++ - '0') : first;
@@ -107,7 +107,10 @@ static bool switches_make_sense(const struct script *script)
 
 		if (op_is_crash(step->op))
 			under_way = false;
-		if (op_is_rewrite(step->op) && (!enabled || under_way))
+		if (op_is_rewrite(step->op) && !enabled)
+			return false;
+		/* One change at a time. */
+		if ((op_is_rewrite(step->op) || step->op == 'V') && under_way)
 			return false;
 		if (!op_is_switch(step->op))
 			continue;
@@ -168,7 +171,7 @@ static void run_orders(const struct script_family *family, struct script *script
 	}
 }
 
-/* Every way to wait for an operation or not; nobody goes on during a crash. */
+/* Every way to wait for an operation or not; nobody goes on during a crash or without keys. */
 static void run_waits(const struct script_family *family, struct script *script,
 		      void (*run)(void *arg, const struct script *script), void *arg)
 {
@@ -179,7 +182,8 @@ static void run_waits(const struct script_family *family, struct script *script,
 
 		for (unsigned int i = 0; i < script->nr; i++) {
 			script->steps[i].waited = !(way >> i & 1);
-			good &= script->steps[i].waited || !op_is_crash(script->steps[i].op);
+			good &= script->steps[i].waited ||
+				(!op_is_crash(script->steps[i].op) && script->steps[i].op != 'V');
 		}
 		if (good && is_worth_it(script))
 			run_orders(family, script, run, arg);

@@ -10,6 +10,7 @@
  *	- encryption off             + encryption on           N a new plane, sealed
  *	E rewrite until all is encrypted   X rekey and rewrite until the old key is gone
  *	c the worker's tick, a second later
+ *	V the keys are revoked, and restored when they have gone
  *	K kill of the daemon         P power cut               (both: and open again)
  *
  * An operation followed by & is not waited for before the next one is issued.

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "image/create.h"
+#include "image/revoke.h"
 #include "keys/key_mem.h"
 #include "sim/digest.h"
 #include "sim/host.h"
@@ -72,13 +73,18 @@ static int load(struct world *world)
 {
 	const struct key_secret *secret = world_secret();
 	struct store store;
+	bool changed;
 	int r;
 
 	sim_store(world->sim, world->fd, &store);
 	r = image_load(&store, "simulated.seal", &world->tap.ring, true, &world->image,
 		       &world->problem);
 	if (r == 0)
-		r = image_unlock(world->image, &secret, 1, &world->problem);
+		r = image_unlock_revoked(world->image, &secret, 1, &world->problem);
+	/* A crash in the middle of world_revoke(): the operator restores the keys. */
+	if (r == 0)
+		r = image_mark_revoked(world->image, false, &world->memory.store, &changed,
+				       &world->problem);
 	return r;
 }
 
@@ -307,6 +313,49 @@ bool world_rewrite_turn(struct world *world, bool *ret_over, int *ret_error)
 		return false;
 	clock_us += (uint64_t)wait_ms * 1000;
 	return true;
+}
+
+void world_revoke_begin(struct world *world)
+{
+	atomic_store(&world->image->disk.revoked, true);
+}
+
+int world_revoke_try(struct world *world)
+{
+	struct image *image = world->image;
+	struct map *map = &image->disk.map;
+	int rest = -EAGAIN;
+
+	if (atomic_load(&image->lane.nr_requests) == 0)
+		rest = map_rest(map);
+	if (rest == -EAGAIN)
+		map_hurry(map, &image->lane);
+	return rest;
+}
+
+int world_revoke_end(struct world *world, int rest)
+{
+	struct image *image = world->image;
+	struct revoked_supers supers;
+	bool clean;
+	int r = image_revoke_prepare(image, &supers);
+
+	image_forget_keys(image);
+	if (r == 0)
+		r = image_revoke_finish(image, &supers, rest, &clean, &world->problem);
+	return r;
+}
+
+int world_restore(struct world *world)
+{
+	struct image *image = world->image;
+	int r = image_restore_keys(image, world_secret(), &world->problem);
+
+	if (r == 0)
+		r = image_restore_finish(image, &world->problem);
+	if (r == 0)
+		atomic_store(&image->disk.revoked, false);
+	return r;
 }
 
 void world_start_read(struct world *world, struct request *request, uint64_t first_sector,

@@ -100,6 +100,15 @@ int world_switch_end(struct world *world, enum image_target target);
 int world_rewrite_begin(struct world *world, enum seal_rewrite which);
 bool world_rewrite_turn(struct world *world, bool *ret_over, int *ret_error);
 
+/*
+ * Revoke the keys as daemon/revoke.c does. Begin: requests are refused. Try: until
+ * it says anything but -EAGAIN, which is then for the end. Restore: I/O goes on.
+ */
+void world_revoke_begin(struct world *world);
+int world_revoke_try(struct world *world);
+int world_revoke_end(struct world *world, int rest);
+int world_restore(struct world *world);
+
 /* READ the window into @world->window. Returns the request's error, or world_wait()'s. */
 int world_read(struct world *world);
 void world_start_read(struct world *world, struct request *request, uint64_t first_sector,

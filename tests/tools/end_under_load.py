@@ -231,4 +231,5 @@ def main():
     os._exit(1 if failures else 0)
 
 
-main()
+if __name__ == "__main__":
+    main()
