@@ -10,6 +10,7 @@
 #include <string.h>
 #include <systemd/sd-daemon.h>
 
+#include "account.h"
 #include "base/log.h"
 #include "keys/key_mem.h"
 #include "options.h"
@@ -64,6 +65,8 @@ static void wait_for_end(const sigset_t *set, struct server *server)
 		if (sigwait(set, &signal_number) != 0)
 			return;
 		look_after_helper(server);
+		if (signal_number == SIGHUP)
+			account_reload(server);
 	} while (signal_number != SIGTERM && signal_number != SIGINT);
 	log_line(LOG_LEVEL_INFO, "%s: finishing", strsignal(signal_number));
 	(void)sd_notify(0, "STOPPING=1\nSTATUS=Finishing requests and closing the images");

@@ -16,6 +16,7 @@ enum {
 	OPT_SOCKET = 1,
 	OPT_LISTEN,
 	OPT_EXPORT,
+	OPT_POLICY,
 	OPT_KEY_FILE,
 	OPT_PASSPHRASE_FILE,
 	OPT_CREDENTIAL,
@@ -38,6 +39,7 @@ static const struct option long_options[] = {
 	{ "socket", required_argument, NULL, OPT_SOCKET },
 	{ "listen", required_argument, NULL, OPT_LISTEN },
 	{ "export", required_argument, NULL, OPT_EXPORT },
+	{ "policy", required_argument, NULL, OPT_POLICY },
 	{ "key-file", required_argument, NULL, OPT_KEY_FILE },
 	{ "passphrase-file", required_argument, NULL, OPT_PASSPHRASE_FILE },
 	{ "credential", required_argument, NULL, OPT_CREDENTIAL },
@@ -67,6 +69,8 @@ static const char help_text[] =
 	"\n"
 	"What to serve:\n"
 	"  --export NAME=IMAGE      serve IMAGE as the export NAME; may be repeated\n"
+	"  --policy FILE            serve the images that FILE (JSON) lists, too, and give all\n"
+	"                           images the encryption it asks for; SIGHUP reads it again\n"
 	"  --read-only              no client may write, and the image files are not written\n"
 	"                           either; each must have been closed cleanly\n"
 	"  --require-encryption     refuse an image whose encryption is off\n"
@@ -193,6 +197,9 @@ static int take_option(struct options *options, int opt, const char *argument)
 		return add_to(options->listen, &options->nr_listen, argument);
 	case OPT_EXPORT:
 		return add_named_export(options, argument);
+	case OPT_POLICY:
+		options->policy = argument;
+		return -1;
 	case OPT_KEY_FILE:
 		return add_key(options, KEY_SOURCE_FILE, argument);
 	case OPT_PASSPHRASE_FILE:
@@ -240,7 +247,7 @@ static int take_option(struct options *options, int opt, const char *argument)
 
 static int check_whole(const struct options *options)
 {
-	if (options->nr_exports == 0)
+	if (options->nr_exports == 0 && !options->policy)
 		return usage("no image to serve");
 	if (options->nr_sockets + options->nr_listen + listen_nr_inherited() == 0)
 		return usage("nowhere to listen: give --socket or --listen");

@@ -34,7 +34,8 @@ struct options {
 	unsigned int nr_keys;
 	unsigned int nr_workers; /* 0: one per processor */
 	const char *xts;
-	const char *trace; /* file to record storage operations in; NULL: none */
+	const char *policy; /* file; NULL: none */
+	const char *trace;  /* file to record storage operations in; NULL: none */
 	bool read_only;
 	bool require_encryption;
 	bool accept_loss;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Start and stop: keys -> images -> sockets -> workers, and back. See server.h.
+ * Start and stop: policy -> keys -> images -> sockets -> workers, and back. See server.h.
  */
 #include "server.h"
 
@@ -189,7 +189,7 @@ static int unlock_image(struct server *server, struct image *image, struct secre
 static int open_image(struct server *server, unsigned int number, struct secrets *secrets,
 		      struct problem *problem)
 {
-	const struct export_option *option = &server->options->exports[number];
+	const struct export_option *option = &server->account->exports[number];
 	struct image_session session = {
 		.dirty_store = &server->runtime.store,
 		.accept_loss = server->options->accept_loss,
@@ -236,7 +236,7 @@ static void describe_export(struct server *server, unsigned int number)
 	if (strlen(description) > EXPORT_DESCRIPTION_BYTES_MAX)
 		description = NULL;
 	server->exports[number] = (struct nbds_export){
-		.name = server->options->exports[number].name,
+		.name = server->account->exports[number].name,
 		.description = description,
 		.bytes = sectors_to_bytes(image->disk.nr_sectors),
 		.minimum_bytes = SECTOR_BYTES,
@@ -256,7 +256,7 @@ static int open_images(struct server *server)
 	int r = read_secrets(server, NULL, &secrets, &problem);
 	const unsigned int nr_of_all = secrets.nr;
 
-	for (unsigned int i = 0; i < server->options->nr_exports && r == 0; i++) {
+	for (unsigned int i = 0; i < server->account->nr_exports && r == 0; i++) {
 		r = open_image(server, i, &secrets, &problem);
 		wipe_secrets(&secrets, nr_of_all);
 		if (r == 0) {
@@ -376,6 +376,22 @@ static int prepare(struct server *server)
 	return server->options->trace ? start_trace(server) : EXIT_OK;
 }
 
+static int read_account(struct server *server)
+{
+	struct problem problem;
+	int r = account_read(server->options, &server->helper, &server->account, &problem);
+
+	return r < 0 ? tell(r, &problem) : EXIT_OK;
+}
+
+static int apply_account(struct server *server)
+{
+	struct problem problem;
+	int r = account_apply_first(server, &problem);
+
+	return r < 0 ? tell(r, &problem) : EXIT_OK;
+}
+
 static int switch_plane(void *server, struct image *image, enum image_target target,
 			struct problem *problem)
 {
@@ -430,6 +446,11 @@ static int rewrite(void *server, struct image *image, const struct rewrite_order
 	return server_rewrite(server, image, order, problem);
 }
 
+static json_t *tell_policy(void *server)
+{
+	return account_json(server);
+}
+
 int server_start(struct server *server, const struct options *options)
 {
 	struct problem problem;
@@ -446,9 +467,13 @@ int server_start(struct server *server, const struct options *options)
 	}
 	code = prepare(server);
 	if (code == EXIT_OK)
+		code = read_account(server);
+	if (code == EXIT_OK)
 		code = open_images(server);
 	if (code == EXIT_OK)
 		code = listen_all(server);
+	if (code == EXIT_OK)
+		code = apply_account(server);
 	if (code != EXIT_OK)
 		return code;
 	control_events_init(&server->events, server->images, server->nr_exports);
@@ -466,6 +491,7 @@ int server_start(struct server *server, const struct options *options)
 		.revoke = revoke_keys,
 		.rewrite = rewrite,
 		.restore = restore_keys,
+		.tell_policy = tell_policy,
 		.arg = server,
 	};
 	r = control_start(server->images, server->nr_exports, &server->runtime, &server->actions,
@@ -524,6 +550,7 @@ int server_stop(struct server *server)
 	free(server->workers);
 	ring_free(server->ring);
 	server->trace = trace_free(server->trace);
+	server->account = account_free(server->account);
 	helper_stop(&server->helper);
 	return code;
 }

@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+#include "account.h"
 #include "base/compiler.h"
 #include "control/events.h"
 #include "control/server.h"
@@ -33,7 +34,9 @@ struct server {
 	struct ring *ring;   /* opening and closing; in between under @changes */
 	struct trace *trace; /* of all rings; NULL: no --trace */
 
-	unsigned int nr_exports;
+	/* Its exports are frozen before any worker runs; the rest is under @changes. */
+	struct account *account;
+	unsigned int nr_exports; /* of those, that are open: all of them, once started */
 	struct nbds_export exports[EXPORTS_MAX];
 	struct image *images[EXPORTS_MAX]; /* by export */
 	struct lane **lanes[EXPORTS_MAX];  /* of each image, by worker */

@@ -55,13 +55,18 @@ fail() {
 
 # readme_block NAME [OLD NEW]...: the commands that the README marks so, with OLD replaced.
 readme_block() {
+	doc_block README.md "$@"
+}
+
+# doc_block PAGE NAME [OLD NEW]...: the same of another page.
+doc_block() {
 	local block
-	block=$(awk -v mark="<!-- tested: $1 -->" '
+	block=$(awk -v mark="<!-- tested: $2 -->" '
 		$0 == mark { found = 1; next }
 		found && /^```/ { if (inside) exit; inside = 1; next }
-		inside' "$SRC_DIR/README.md")
-	[[ $block ]] || fail "README.md has no block \"$1\""
-	shift
+		inside' "$SRC_DIR/$1")
+	[[ $block ]] || fail "$1 has no block \"$2\""
+	shift 2
 	while (($#)); do
 		block=${block//"$1"/"$2"}
 		shift 2

@@ -99,9 +99,9 @@ const struct verb tool_verbs[] = {
 		.operands = "[--json] IMAGE",
 		.summary = "follow what happens to an image that is being served",
 		.help = "Tell the state of IMAGE, and then what happens to it as it happens, a line each:\n"
-			"encryption switched, keys added or removed, the first write that failed, progress\n"
-			"of work in the background. With --json, each line is an object. Needs no key.\n"
-			"Ends with exit 0 when the daemon that serves IMAGE stops.\n",
+			"encryption switched, keys added or removed, the first write that failed. With\n"
+			"--json, each line is an object. Needs no key. Ends with exit 0 when the daemon\n"
+			"that serves IMAGE stops.\n",
 		.run = verb_events,
 	},
 	{

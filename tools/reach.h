@@ -53,7 +53,7 @@ int MUST_CHECK reach_read_super(const char *path, struct seal_superblock *ret_su
 /* Ask the daemon for @verb; the answer is then read line by line. 0, or -EIO with *problem. */
 int MUST_CHECK reach_ask(struct reach *reach, const char *verb, struct problem *problem);
 
-/* The same with a whole request: one line of JSON, as control/server.h tells it. */
+/* The same with a whole request: one line of JSON, as docs/control.md tells it. */
 int MUST_CHECK reach_request(struct reach *reach, const char *line, struct problem *problem);
 
 /* All of @secret, once the daemon has asked for it. 0, or -EIO with *problem. */

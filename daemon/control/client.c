@@ -181,6 +181,22 @@ static int answer_encryption(struct control_client *client, const struct report 
 	return r;
 }
 
+static int answer_policy(struct control_client *client, const struct report *report)
+{
+	json_t *policy;
+	int r;
+
+	(void)report; /* of all images */
+	if (!client->actions->tell_policy)
+		return -EOPNOTSUPP;
+	control_client_lock(client);
+	policy = client->actions->tell_policy(client->actions->arg);
+	control_client_unlock(client);
+	r = policy ? control_client_put(client, policy) : -ENOMEM;
+	json_decref(policy);
+	return r;
+}
+
 static const struct {
 	const char *verb;
 	int (*answer)(struct control_client *client, const struct report *report);
@@ -196,6 +212,7 @@ static const struct {
 	{ "key-restore", control_answer_key_restore },
 	{ "events", control_answer_events },
 	{ "rewrite", control_answer_rewrite },
+	{ "policy", answer_policy },
 };
 
 static int answer(struct control_client *client, struct image *image)

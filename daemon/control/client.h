@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Inside control/: one conversation over the control socket, as server.h tells it. */
+/* Inside control/: one conversation over the control socket, as docs/control.md tells it. */
 #ifndef CONTROL_CLIENT_H
 #define CONTROL_CLIENT_H
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The verbs about keys: see server.h. Secrets lie in key memory from the socket on. */
+/* The verbs about keys. Secrets lie in key memory from the socket on. */
 #include <errno.h>
 #include <jansson.h>
 #include <poll.h>
@@ -29,7 +29,7 @@ static void secret_freep(struct key_secret **secret)
 	*secret = key_mem_free(*secret);
 }
 
-/* Straight into key memory: see server.h. Not judged yet. */
+/* Straight into key memory: see docs/control.md. Not judged yet. */
 static int receive_secret(struct control_client *client, struct key_secret *ret_secret)
 {
 	size_t nr = 0;

@@ -8,6 +8,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "control/report.h"
+
 void control_events_init(struct control_events *events, struct image *const *images,
 			 unsigned int nr_images)
 {
@@ -28,16 +30,10 @@ static struct control_channel *find_channel(struct control_events *events,
 
 /* ---- publishing ---- */
 
-/* RFC 3339 in UTC. Returns 0 or -1. */
+/* Returns 0 or -1. */
 static int set_time(json_t *event)
 {
-	const time_t now = time(NULL);
-	char text[32];
-	struct tm tm;
-
-	if (!gmtime_r(&now, &tm) || strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm) == 0)
-		return -1;
-	return json_object_set_new(event, "time", json_string(text));
+	return json_object_set_new(event, "time", report_time_json((uint64_t)time(NULL)));
 }
 
 json_t *control_event_new(const char *name)

@@ -95,4 +95,12 @@ json_t *report_rewrite_json(const struct image *image);
 /* The key slots, as `sealblk key list --json` prints them; likewise. */
 json_t *report_keys_json(const struct report *report);
 
+/* Values in all of them; the caller's reference, or NULL when there is no memory. */
+
+/* Paths are bytes and JSON is UTF-8: what is not UTF-8 loses its foreign bytes. */
+json_t *report_text_json(const char *bytes);
+
+/* RFC 3339 in UTC; null for 0, "never", and for what no calendar has. */
+json_t *report_time_json(uint64_t seconds);
+
 #endif

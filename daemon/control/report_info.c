@@ -43,8 +43,7 @@ static json_t *le_number(le64 value)
 	return number(le64_get(value));
 }
 
-/* Paths are bytes and JSON is UTF-8: what is not UTF-8 loses its foreign bytes. */
-static json_t *text(const char *bytes)
+json_t *report_text_json(const char *bytes)
 {
 	json_t *value = json_string(bytes);
 	char *ascii;
@@ -70,17 +69,21 @@ static json_t *uuid_text(const uint8_t uuid[SEAL_UUID_BYTES])
 	return json_string(name);
 }
 
-/* RFC 3339 in UTC; null for 0, "never", and for what no calendar has. */
-static json_t *time_text(le64 seconds)
+json_t *report_time_json(uint64_t seconds)
 {
-	time_t time = (time_t)le64_get(seconds);
+	time_t time = (time_t)seconds;
 	char name[32];
 	struct tm tm;
 
-	if (time == 0 || le64_get(seconds) > TIME_S_MAX || !gmtime_r(&time, &tm) ||
+	if (time == 0 || seconds > TIME_S_MAX || !gmtime_r(&time, &tm) ||
 	    strftime(name, sizeof(name), "%Y-%m-%dT%H:%M:%SZ", &tm) == 0)
 		return json_null();
 	return json_string(name);
+}
+
+static json_t *time_text(le64 seconds)
+{
+	return report_time_json(le64_get(seconds));
 }
 
 /* ---- parts of the object; NULL: no memory ---- */
@@ -144,13 +147,14 @@ static json_t *base_json(const struct image *image, const char *base_problem)
 
 	if (!image->super.has_base)
 		return json_null();
-	return json_pack("{s:o, s:o, s:s, s:o, s:o, s:o, s:s, s:b, s:o}", "path", text(base->path),
-			 "path_absolute", text(base->path_absolute), "format",
+	return json_pack("{s:o, s:o, s:s, s:o, s:o, s:o, s:s, s:b, s:o}", "path",
+			 report_text_json(base->path), "path_absolute",
+			 report_text_json(base->path_absolute), "format",
 			 base_format_name(base->format), "file_bytes", number(base->file_bytes),
 			 "disk_bytes", number(base->disk_bytes), "vhd_uuid",
 			 is_vhd ? uuid_text(base->vhd_uuid) : json_null(), "digest_kind",
 			 digest_kind_text(base->digest_kind), "found", !base_problem, "problem",
-			 base_problem ? text(base_problem) : json_null());
+			 base_problem ? report_text_json(base_problem) : json_null());
 }
 
 static json_t *plane_json(const struct image *image, unsigned int i)
@@ -217,7 +221,7 @@ static int fill(json_t *info, const struct report *report, const char *base_prob
 	int version = (int)le32_get(super->version);
 	int bad = 0;
 
-	bad |= json_object_set_new(info, "path", text(image->path));
+	bad |= json_object_set_new(info, "path", report_text_json(image->path));
 	bad |= json_object_set_new(info, "uuid", uuid_text(super->uuid));
 	bad |= json_object_set_new(info, "format_version", json_integer(version));
 	bad |= json_object_set_new(info, "created_time", time_text(super->created_s));

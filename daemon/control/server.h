@@ -1,41 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The control socket of each image a daemon serves, where the CLI asks what only
- * the daemon knows. One thread accepts, for all images, and each client has a
- * thread of its own, CONTROL_CLIENTS_MAX of them at most; further ones are told so.
- *
- * A client of the same user, or root, connects to runtime_socket_path(), sends
- * one line of JSON, at most CONTROL_REQUEST_BYTES_MAX, reads until the end:
- *
- *   {"verb":"info"}   one line: the object of report_info_json()
- *   {"verb":"map"}    a line per extent {"offset_bytes":N,"length_bytes":N,
- *                     "state":"sealed"}, in order; then the line {"end":true}
- *   {"verb":"encryption"}                    one line: the object "encryption" of
- *   {"verb":"encryption","enabled":BOOL}     info, here after it was switched
- *
- *   {"verb":"keys"}   one line: the object of report_keys_json()
- *   {"verb":"key-remove","slot":N,"destroy_data":BOOL}
- *   {"verb":"key-add"}      one line: struct key_change_result as an object; before
- *   {"verb":"key-rotate"}   it, {"send":2}: now the client sends two secrets, the
- *                     one that opens the image and the new one
- *   {"verb":"key-revoke"}    one line: {"changed":BOOL}; of a restore, before it,
- *   {"verb":"key-restore"}   {"send":1}: now the client sends a secret that opens it
- *
- * A secret is a struct key_secret, all of it, as both programs have it. It goes
- * through the socket and not as the path of a file for the daemon to read: so
- * the client reads it as itself and from where it is (a pipe, a terminal, a
- * folder that the daemon cannot see), and nobody's slow pipe holds the daemon up.
- * It is no JSON, and comes only when the daemon has read the whole request,
- * because on this way it goes from the client's key memory to the daemon's with
- * nothing but the kernel's socket buffer, which is never swapped out, in between.
- *
- * The line {"error":"..."} instead, or in the middle of a map: it failed, and the
- * text, which names the image, is for the user; with "key_rejected":true when the
- * key was wrong. An answer without its last line was cut short.
+ * the daemon knows. docs/control.md is the protocol. One thread accepts, for all
+ * images, and each client has a thread of its own, CONTROL_CLIENTS_MAX of them
+ * at most; further ones are told so.
  */
 #ifndef CONTROL_SERVER_H
 #define CONTROL_SERVER_H
 
+#include <jansson.h>
 #include <pthread.h>
 
 #include "base/compiler.h"
@@ -72,6 +45,8 @@ struct control_actions {
 		       struct problem *problem);
 	int (*restore)(void *arg, struct image *image, const struct key_secret *secret,
 		       bool *ret_changed, struct problem *problem);
+	/* The answer to the verb "policy": a reference, NULL: no memory; likewise. */
+	json_t *(*tell_policy)(void *arg);
 	void *arg;
 };
 

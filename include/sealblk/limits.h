@@ -69,6 +69,12 @@ enum {
 	STOP_MS = 2000, /* clients get this long to take their replies when we stop */
 };
 
+/* The policy file. */
+enum {
+	POLICY_BYTES_MAX = 256 << 10, /* 16 exports with the longest paths fit */
+};
+_Static_assert(POLICY_BYTES_MAX > EXPORTS_MAX * 2 * PATH_BYTES_MAX, "with room to spare");
+
 /* The control sockets. */
 enum {
 	CONTROL_CLIENTS_MAX = 64,      /* at once, at all sockets of a daemon; each has a thread */

@@ -33,11 +33,19 @@ cat asked
 grep -Eq '^ +1048576 +65536 +3' asked || fail "the written range is not sealed in nbdinfo's map"
 expect_equal 128 "$(sealblk info --json vm.seal | jq .sectors.sealed)" "sealed sectors"
 grep -q '<svg' disk.svg || fail "disk.svg is no picture"
+run_block events >followed &
+follower=$!
+own_pid "$follower"
+wait_for 5 grep -q 'encryption is on' followed || fail "no events"
 run_block switch
 run_block keys
 run_block revoke
 nbd_io "$TEST_DIR/vm.sock" 'read -P 7 1M 64k'
 stop_daemon
+wait "$follower"
+disown_pid "$follower"
+grep -q 'encryption was switched off' followed || fail "no event of the switch"
+grep -q 'the daemon stops' followed || fail "no event of the end"
 expect_exit 4 sealblk key export --key-file vm.key vm.seal
 expect_exit 0 sealblk key export --passphrase-file phrase vm.seal
 mv new.key vm.key # the next block's

@@ -298,8 +298,9 @@ bool world_rewrite_turn(struct world *world, bool *ret_over, int *ret_error)
 		r = rewriter_look(rewriter, &world->tap.ring);
 	if (r == 0 && rewriter->phase == REWRITER_READY)
 		r = finish_rewrite(world);
-	if (r == 0 && atomic_load(&image->rewrite.error) == -ENOSPC)
-		r = -ENOSPC;
+	/* It would try again for ever. */
+	if (r == 0)
+		r = atomic_load(&image->rewrite.error);
 	if (atomic_load(&image->disk.map.failed))
 		r = -EIO;
 	*ret_error = r;

@@ -359,6 +359,60 @@ def rotate_live(fault):
         want_clear(status, errors)
 
 
+def say_policy(on):
+    with open("policy.json", "w", encoding="utf-8") as file:
+        json.dump({"encryption": on}, file)
+
+
+def wait_for_word(daemon, *words):
+    end = time.monotonic() + HANG_S
+    while not any(word in daemon.said() for word in words):
+        if daemon.process.poll() is not None:
+            return
+        if time.monotonic() > end:
+            raise Wrong("says nothing to SIGHUP: %s" % daemon.said())
+        time.sleep(0.002)
+
+
+def is_on():
+    kept = counts()
+    out = run([BUILD + "/sealblk", "encryption", "status", "--json", "image.seal"])[1]
+    with open("counts", "r+b") as file:
+        file.write(struct.pack(COUNTS, *kept))
+    return json.loads(out)["enabled"]
+
+
+def policy(fault):
+    """Off at the start, on at a SIGHUP, events followed meanwhile."""
+    shutil.copyfile("pristine.seal", "image.seal")
+    say_policy(False)
+    daemon = Daemon(["--policy", "policy.json"], fault)
+    if not daemon.is_ready():
+        want_clear(*daemon.end(), 2)
+    else:
+        with subprocess.Popen([BUILD + "/sealblk", "events", "image.seal"], text=True,
+                              stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                              stderr=subprocess.DEVNULL) as follower:
+            say_policy(True)
+            daemon.process.send_signal(signal.SIGHUP)
+            wait_for_word(daemon, "read again", "the policy in force stays")
+            said = daemon.said()
+            status, lines = daemon.end()
+            follower.wait(HANG_S)
+        if status not in (OK, FAILED):
+            want_clear(status, lines, 2)
+        if "read again: encryption on, 1 switched, 0 failed" in said and not is_on():
+            raise Wrong("said to be switched on, and it is off: %s" % said)
+        if "stays as it is" in said and is_on():
+            raise Wrong("switched on by a policy that was refused: %s" % said)
+        if fault.group is None and "1 switched, 0 failed" not in said:
+            raise Wrong("does not work without a fault: %s" % said)
+    kept = counts()
+    open_again(Client())
+    with open("counts", "r+b") as file:
+        file.write(struct.pack(COUNTS, *kept))
+
+
 SCENARIOS = {
     "create": create,
     "info": report("info", "--json", "pristine.seal"),
@@ -368,6 +422,7 @@ SCENARIOS = {
     "recover": recover,
     "rotate": rotate,
     "rotate_live": rotate_live,
+    "policy": policy,
 }
 
 
