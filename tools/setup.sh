@@ -11,7 +11,7 @@ build+=" libp11-kit-dev"
 check="libcriterion-dev e2fsprogs xfsprogs libnbd-bin libnbd-dev python3-libnbd qemu-utils fio jq xxd python3 strace nbdkit patch keyutils curl"
 check+=" softhsm2 opensc"
 lint="clang clang-format clang-tidy cppcheck shellcheck"
-guest="qemu-system-x86 cpio dmsetup fdisk kmod mmdebstrap mtools nbd-client"
+guest="qemu-system-x86 cpio cryptsetup-bin dmsetup fdisk kmod mmdebstrap mtools nbd-client"
 guest+=" syslinux syslinux-common"
 read -ra wanted <<<"$build $check $lint $guest"
 
