@@ -46,6 +46,7 @@ struct image {
 	struct base_identity base_identity; /* if super.has_base */
 	struct base base;		    /* open when serving */
 	bool base_touched;		    /* its mtime has changed, its digest has not */
+	const struct store *owned_base;	    /* of @base, when it is to be punched; or NULL */
 
 	struct keyring_keys *keys; /* NULL: locked, or revoked */
 	unsigned int key_slot;	   /* that opened it */
@@ -100,7 +101,8 @@ int MUST_CHECK image_unlock_revoked(struct image *image, const struct key_secret
 /*
  * Take the open file @fd (found by base_identity_find() at @path) for the base,
  * once it and its parents, which @opener opens, have been held against what was
- * recorded. @fd is owned, also on failure.
+ * recorded. @fd is owned, also on failure; it is writable when the image owns its
+ * base and is writable itself: the base is then adopted, if it has not been yet.
  */
 int MUST_CHECK image_attach_base(struct image *image, int fd, const char *path,
 				 const struct base_opener *opener, struct problem *problem);

@@ -361,7 +361,8 @@ static int check_macs(struct image *image, struct problem *problem)
 
 /*
  * Pages in the cache that a failed fsync left behind look clean but are not on
- * the disk: only what the medium holds may be believed.
+ * the disk: only what the medium holds may be believed. Of an owned base too, which
+ * would look punched.
  */
 int image_settle_cache(struct image *image, struct problem *problem)
 {
@@ -371,6 +372,8 @@ int image_settle_cache(struct image *image, struct problem *problem)
 
 	if (r == 0)
 		r = store_drop_cache(&image->store);
+	if (r == 0 && image->owned_base)
+		r = store_drop_cache(image->owned_base);
 	if (r < 0) {
 		problem_set(problem, "image", image->path, "cannot be synced: %s", strerror(-r));
 		return r;

@@ -105,9 +105,28 @@ static void merge_record(void *arg, uint64_t first_sector, uint32_t nr_sectors, 
 	}
 }
 
+static int punch(struct image *image, unsigned int plane, uint64_t sector, uint64_t nr_sectors)
+{
+	const struct map_config *config = &image->disk.map.config;
+	const bool in_base = plane == SEAL_ENTRY_BASE;
+	struct ring_op op = {
+		.kind = RING_PUNCH,
+		.fd = in_base ? config->base_fd : config->fd,
+		.offset_bytes = config->planes[plane].file_offset_bytes + sectors_to_bytes(sector),
+		.range_bytes = sectors_to_bytes(nr_sectors),
+	};
+	int r;
+
+	do
+		r = ring_run(image->ring, &op);
+	while (in_base && sweep_goes_on(&op, r));
+	return r < 0 ? r : 0;
+}
+
 /*
- * Punch what plane @plane holds in [@sector, @end_sector) without an entry that
- * names it. The blocks are in memory: recovery has loaded all that exist.
+ * Punch what plane @plane (or SEAL_ENTRY_BASE: an owned base) holds in [@sector,
+ * @end_sector) without an entry that names it. The blocks are in memory: recovery
+ * has loaded all that exist.
  */
 static int punch_unnamed(struct image *image, unsigned int plane, uint64_t sector,
 			 uint64_t end_sector)
@@ -116,7 +135,6 @@ static int punch_unnamed(struct image *image, unsigned int plane, uint64_t secto
 
 	while (sector < end_sector) {
 		struct map_run run;
-		struct ring_op op = { .kind = RING_PUNCH, .fd = image->store.fd };
 		int r = map_find(map, sector, end_sector - sector, &run);
 
 		if (r < 0) {
@@ -124,11 +142,8 @@ static int punch_unnamed(struct image *image, unsigned int plane, uint64_t secto
 			sector = min_u64(map_block_first(map_block_of(sector) + 1), end_sector);
 			continue;
 		}
-		op.offset_bytes =
-			map->config.planes[plane].file_offset_bytes + sectors_to_bytes(sector);
-		op.range_bytes = sectors_to_bytes(run.nr_sectors);
 		if (run.entry != plane) {
-			r = ring_run(image->ring, &op);
+			r = punch(image, plane, sector, run.nr_sectors);
 			if (r < 0)
 				return r;
 		}
@@ -137,16 +152,16 @@ static int punch_unnamed(struct image *image, unsigned int plane, uint64_t secto
 	return 0;
 }
 
-static int sweep_plane(struct image *image, unsigned int plane)
+/* The first @bytes of @plane, which lies in @store. */
+static int sweep_extents(struct image *image, unsigned int plane, const struct store *store,
+			 uint64_t bytes)
 {
-	const struct map_config *config = &image->disk.map.config;
-	uint64_t start = config->planes[plane].file_offset_bytes;
-	uint64_t bytes = sectors_to_bytes(config->disk_sectors);
+	uint64_t start = image->disk.map.config.planes[plane].file_offset_bytes;
 
 	for (uint64_t at = 0; at < bytes;) {
 		uint64_t extent;
 		bool hole;
-		int r = store_extent(&image->store, start + at, bytes - at, &hole, &extent);
+		int r = store_extent(store, start + at, bytes - at, &hole, &extent);
 
 		if (r == 0 && !hole)
 			r = punch_unnamed(image, plane, at / SECTOR_BYTES,
@@ -158,13 +173,31 @@ static int sweep_plane(struct image *image, unsigned int plane)
 	return 0;
 }
 
+/* Should it fail, the next open looks again at what the medium holds: nothing is lost. */
+static int sync_base(struct image *image)
+{
+	struct ring_op op = { .kind = RING_FDATASYNC };
+
+	if (!image->owned_base)
+		return 0;
+	op.fd = image->owned_base->fd;
+	return ring_run(image->ring, &op);
+}
+
 static int sweep_planes(struct image *image)
 {
-	for (unsigned int plane = SEAL_ENTRY_PLANE_FIRST; plane < MAP_VALUES; plane++) {
+	const struct map_config *config = &image->disk.map.config;
+	const uint64_t disk_bytes = sectors_to_bytes(config->disk_sectors);
+
+	for (unsigned int plane = SEAL_ENTRY_BASE; plane < MAP_VALUES; plane++) {
 		int r = 0;
 
-		if (image->disk.map.config.planes[plane].kind != SEAL_PLANE_NONE)
-			r = sweep_plane(image, plane);
+		if (plane == SEAL_ENTRY_BASE && image->owned_base)
+			r = sweep_extents(image, plane, image->owned_base,
+					  min_u64(sectors_to_bytes(config->base_sectors),
+						  disk_bytes));
+		else if (config->planes[plane].kind != SEAL_PLANE_NONE)
+			r = sweep_extents(image, plane, &image->store, disk_bytes);
 		/* Neither keeps an image from being served: it is not all encrypted yet. */
 		if (r == -EOPNOTSUPP || r == -ENOSPC) {
 			image->disk.map.punch_failed = true;
@@ -173,6 +206,8 @@ static int sweep_planes(struct image *image)
 		if (r < 0)
 			return r;
 	}
+	if (sync_base(image) < 0)
+		return -EIO;
 	return image_sync(image);
 }
 

@@ -149,6 +149,13 @@ int MUST_CHECK sweep_init(struct map *map);
 void sweep_done(struct map *map);
 bool sweep_is_active(const struct map *map);
 
+/*
+ * In an owned base, zeros take the place of a hole where the file system cannot
+ * punch. @op, a punch of the base or what this made of one, has ended with
+ * @result: true: there is more to do, and @op says what.
+ */
+bool MUST_CHECK sweep_goes_on(struct ring_op *op, int result);
+
 /* grace.c: wait until every epoch up to now has drained. Under the lock. */
 struct map_grace {
 	struct map_grace *next;

@@ -296,7 +296,8 @@ bool map_is_swept(struct map *map)
 		    !bitset_is_empty(d->superseded, MAP_BITSET_WORDS) ||
 		    !bitset_is_empty(d->sweeping, MAP_BITSET_WORDS))
 			swept = false;
-	if (map->unsynced_punches || map->punch_failed || round_covers_punches(map))
+	if (map->unsynced_punches || map->unsynced_base || map->punch_failed ||
+	    round_covers_punches(map))
 		swept = false;
 	pthread_mutex_unlock(&map->lock);
 	return swept;

@@ -70,6 +70,10 @@ struct map_config {
 			   bool *ret_hole, uint64_t *ret_sectors);
 	void *base;
 	const struct extents *base_extents; /* the same in memory; NULL: it is not */
+	/* The base is this image's alone: what no entry names is punched out of it as well. */
+	bool owns_base;
+	int base_fd;
+	uint64_t base_sectors; /* from sector 0 on; sector n is at byte 512 n of @base_fd */
 };
 
 /*
@@ -153,6 +157,7 @@ struct map {
 	struct waiter_line round_waiters; /* flushes for the next round */
 	uint64_t round_no;		  /* low part of the generations of this open */
 	bool unsynced_punches;		  /* punched since the last fdatasync began */
+	bool unsynced_base;		  /* the base was punched, and is not yet synced */
 	bool punch_failed;		  /* superseded data could not be removed */
 	bool at_rest;			  /* no round and no sweep begins: see map_rest() */
 	uint64_t punch_again_ms; /* no sweep before: the last lacked space; 0: it did not */

@@ -5,7 +5,10 @@
  * sweep_start: take the superseded sets -> wait until every request that may
  * have resolved such a place has left its epoch -> block by block: no writers,
  * keep new ones out, check each place against the live, the frozen and the
- * durable entry, punch it -> sweep_end.
+ * durable entry, punch it -> fdatasync of the base, if it was punched.
+ *
+ * What sectors have left in an owned base is punched like their places in planes;
+ * it goes by the number of the entry that means it.
  *
  * What a block holds back (a first write in flight), and what there was no space
  * to punch, goes to the next sweep. All
@@ -16,10 +19,13 @@
 
 #include "map/entries.h"
 
+enum { ZEROS_BYTES = 64 << 10 };
+
 struct punch {
 	struct ring_op op;
 	struct map *map;
 	bool busy;
+	bool in_base;
 	uint32_t first, end; /* sectors in the sweep's block */
 };
 
@@ -36,6 +42,7 @@ struct map_sweep {
 	uint32_t at;
 	uint32_t nr_punching;
 	struct punch punches[PUNCHES_MAX];
+	struct ring_op base_sync;
 };
 
 int sweep_init(struct map *map)
@@ -69,15 +76,26 @@ static bool is_superseded(const struct map *map, const struct dirty_block *dirty
 	       !(dirty->is_frozen && block_entry(dirty->frozen.body, i) == plane);
 }
 
+/* How many sectors of block @index have a place in @plane? */
+static uint32_t nr_places(const struct map *map, uint64_t index, unsigned int plane)
+{
+	const struct map_config *config = &map->config;
+	uint64_t first = map_block_first(index);
+
+	if (plane == SEAL_ENTRY_BASE && config->owns_base && config->base_sectors > first)
+		return (uint32_t)min_u64(config->base_sectors - first,
+					 map_block_sectors(map, index));
+	return config->planes[plane].kind == SEAL_PLANE_NONE ? 0 : map_block_sectors(map, index);
+}
+
 /* The next run of places to punch in the block. Returns false at its end. */
 static bool next_run(struct map_sweep *sweep, uint32_t *ret_first, uint32_t *ret_end)
 {
 	const struct map *map = sweep->map;
-	uint32_t end = map_block_sectors(map, sweep->block->index);
 
 	for (; sweep->plane < MAP_VALUES; sweep->plane++, sweep->at = 0) {
-		if (map->config.planes[sweep->plane].kind == SEAL_PLANE_NONE)
-			continue;
+		const uint32_t end = nr_places(map, sweep->block->index, sweep->plane);
+
 		while (sweep->at < end) {
 			uint32_t first = sweep->at;
 
@@ -111,20 +129,23 @@ static void punch_done(struct ring_op *op, int result);
 
 static void submit_punch(struct map_sweep *sweep, struct punch *punch, uint32_t first, uint32_t end)
 {
-	const struct map *map = sweep->map;
+	struct map *map = sweep->map;
+	const struct map_config *config = &map->config;
 	uint64_t sector = map_block_first(sweep->block->index) + first;
 
 	punch->busy = true;
+	punch->in_base = sweep->plane == SEAL_ENTRY_BASE;
 	punch->first = first;
 	punch->end = end;
 	punch->op = (struct ring_op){
 		.kind = RING_PUNCH,
-		.fd = map->config.fd,
-		.offset_bytes = map->config.planes[sweep->plane].file_offset_bytes +
-				sectors_to_bytes(sector),
+		.fd = punch->in_base ? config->base_fd : config->fd,
+		.offset_bytes =
+			config->planes[sweep->plane].file_offset_bytes + sectors_to_bytes(sector),
 		.range_bytes = sectors_to_bytes(end - first),
 		.done = punch_done,
 	};
+	map->unsynced_base |= punch->in_base;
 	sweep->nr_punching++;
 	ring_submit(sweep->lane->ring, &punch->op);
 }
@@ -144,6 +165,35 @@ static void end_block(struct map_sweep *sweep)
 	waiter_line_wake(&map->punch_waiters, 0);
 }
 
+/* What the map says is gone from the base is so on the medium only now. */
+static void base_synced(struct ring_op *op, int result)
+{
+	struct map_sweep *sweep = CONTAINER_OF(op, struct map_sweep, base_sync);
+	struct map *map = sweep->map;
+
+	if (result < 0)
+		map_fail(map, result);
+	pthread_mutex_lock(&map->lock);
+	map->unsynced_base = result < 0;
+	sweep->active = false;
+	pthread_mutex_unlock(&map->lock);
+}
+
+/* Under the lock. */
+static void end_sweep(struct map_sweep *sweep)
+{
+	if (!sweep->map->unsynced_base) {
+		sweep->active = false;
+		return;
+	}
+	sweep->base_sync = (struct ring_op){
+		.kind = RING_FDATASYNC,
+		.fd = sweep->map->config.base_fd,
+		.done = base_synced,
+	};
+	ring_submit(sweep->lane->ring, &sweep->base_sync);
+}
+
 /* Under the lock: punch on until all are busy or nothing is left. */
 static void sweep_run(struct map_sweep *sweep)
 {
@@ -156,11 +206,11 @@ static void sweep_run(struct map_sweep *sweep)
 		if (!sweep->block) {
 			sweep->block = next_block(map);
 			if (!sweep->block) {
-				sweep->active = false;
+				end_sweep(sweep);
 				return;
 			}
 			sweep->block->punching = true;
-			sweep->plane = SEAL_ENTRY_PLANE_FIRST;
+			sweep->plane = SEAL_ENTRY_BASE;
 			sweep->at = 0;
 		}
 		for (int i = 0; i < PUNCHES_MAX && !punch; i++)
@@ -192,12 +242,38 @@ static void punch_failed(struct map *map, const struct punch *punch, int error)
 	map->punch_again_ms = atomic_load(&map->now_ms) + ROUND_MS;
 }
 
+bool sweep_goes_on(struct ring_op *op, int result)
+{
+	static const uint8_t zeros[ZEROS_BYTES];
+	union {
+		const uint8_t *in;
+		uint8_t *out; /* a WRITE only reads it */
+	} data = { .in = zeros };
+
+	if (op->kind == RING_PUNCH && result != -EOPNOTSUPP)
+		return false;
+	if (op->kind == RING_WRITE) {
+		if (result < 0)
+			return false;
+		op->offset_bytes += op->bytes;
+		op->range_bytes -= op->bytes;
+	}
+	op->kind = RING_WRITE;
+	op->data = data.out;
+	op->bytes = (uint32_t)min_u64(op->range_bytes, sizeof(zeros));
+	return op->bytes > 0;
+}
+
 static void punch_done(struct ring_op *op, int result)
 {
 	struct punch *punch = CONTAINER_OF(op, struct punch, op);
 	struct map *map = punch->map;
 	struct map_sweep *sweep = map->sweep;
 
+	if (punch->in_base && sweep_goes_on(op, result)) {
+		ring_submit(sweep->lane->ring, op);
+		return;
+	}
 	pthread_mutex_lock(&map->lock);
 	if (result < 0)
 		punch_failed(map, punch, result);
