@@ -123,6 +123,7 @@ static int open_for_base(void *helper, const char *path, int *ret_fd)
 static int attach_base(struct server *server, struct image *image, struct problem *problem)
 {
 	const struct base_opener opener = { open_for_base, &server->helper };
+	const bool owned = image->base_identity.owned && image->writable;
 	char path[PATH_BYTES_MAX];
 	int fd = -1;
 	int r;
@@ -135,7 +136,9 @@ static int attach_base(struct server *server, struct image *image, struct proble
 			    image->base_identity.path_absolute);
 		return r;
 	}
-	r = opener.open_file(opener.arg, path, &fd);
+	/* A writable descriptor makes it locked exclusively. */
+	r = helper_open(&server->helper, path, (owned ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NONBLOCK,
+			&fd);
 	if (r < 0) {
 		problem_set(problem, "base", path, "cannot be opened: %s", strerror(-r));
 		return r;

@@ -9,7 +9,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "image/base_own.h"
 #include "image/create.h"
+#include "image/uuid.h"
 #include "keys.h"
 #include "keys/key_mem.h"
 #include "print.h"
@@ -43,6 +45,10 @@ int verb_create_check(const struct tool_options *options, struct problem *proble
 		tool_usage_problem(problem, options->verb, "--base-sha256 wants --base");
 		return -EINVAL;
 	}
+	if (options->own_base && !options->has_base) {
+		tool_usage_problem(problem, options->verb, "--own-base wants --base");
+		return -EINVAL;
+	}
 	return tool_check_key(options, problem);
 }
 
@@ -66,12 +72,14 @@ static int refuse_existing(const struct tool_options *options, struct problem *p
 static int open_base(struct creation *creation, struct problem *problem)
 {
 	const char *path = creation->options->base_path;
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	const bool own = creation->options->own_base;
+	int fd = open(path, (own ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 
 	if (fd < 0) {
 		int r = -errno;
 
-		problem_set(problem, "base", path, "cannot be opened: %s", strerror(-r));
+		problem_set(problem, "base", path, "cannot be opened%s: %s",
+			    own ? " for writing" : "", strerror(-r));
 		return r;
 	}
 	return base_open(&creation->base, fd, path, creation->options->base_format,
@@ -94,7 +102,7 @@ static int settle_size(struct creation *creation, struct problem *problem)
 
 static int read_key(struct creation *creation, struct problem *problem)
 {
-	int r = image_draw_uuid(creation->uuid);
+	int r = uuid_make(creation->uuid);
 
 	if (r < 0) {
 		problem_set(problem, "image", creation->options->image, "no random numbers: %s",
@@ -119,6 +127,21 @@ static int prepare(struct creation *creation, struct problem *problem)
 	if (r == 0 && options->has_base)
 		r = base_identity_take(&creation->base, options->base_path, options->image,
 				       options->base_sha256, &creation->base_identity, problem);
+	if (r == 0 && options->own_base)
+		r = base_own_prepare(&creation->base_identity, &creation->base, creation->uuid,
+				     problem);
+	return r;
+}
+
+/* What fails here the first open does; the image that needs it is there. */
+static int adopt_base(const struct creation *creation, struct problem *problem)
+{
+	struct problem why;
+	int r = base_adopt(&creation->base_identity, &creation->base, &why);
+
+	if (r < 0)
+		problem_set(problem, "image", creation->options->image,
+			    "was made, and adopts its base when it is first served: %s", why.text);
 	return r;
 }
 
@@ -142,6 +165,8 @@ static int make_image(const struct creation *creation, struct problem *problem)
 	sigfillset(&all);
 	sigprocmask(SIG_BLOCK, &all, &before);
 	r = image_create(creation->ring, creation->options->image, &recipe, problem);
+	if (r == 0 && creation->options->own_base)
+		r = adopt_base(creation, problem);
 	sigprocmask(SIG_SETMASK, &before, NULL);
 	return r;
 }
@@ -157,8 +182,9 @@ static void print_creation(const struct creation *creation)
 	if (creation->options->has_base) {
 		printf("base ");
 		print_text(stdout, creation->options->base_path);
-		printf(" (%s, %s), ", base_format_name(creation->base.format),
-		       size_text(creation->base.disk_bytes, size));
+		printf(" (%s, %s%s), ", base_format_name(creation->base.format),
+		       size_text(creation->base.disk_bytes, size),
+		       creation->options->own_base ? ", owned" : "");
 	} else {
 		printf("no base, ");
 	}

@@ -122,7 +122,7 @@ static void print_base(const json_t *info)
 	print_label("");
 	printf("%s, disk of %s (%" PRIu64 " bytes), %s\n", text_of(base, "format"),
 	       size_text(number_of(base, "disk_bytes"), size), number_of(base, "disk_bytes"),
-	       text_of(base, "digest_kind"));
+	       is_set(base, "owned") ? "owned by this image" : text_of(base, "digest_kind"));
 	if (*text_of(base, "vhd_uuid")) {
 		print_label("");
 		printf("VHD unique id %s\n", text_of(base, "vhd_uuid"));

@@ -33,11 +33,14 @@
 const struct verb tool_verbs[] = {
 	{
 		.name = "create",
-		.operands = "[--base FILE[:FORMAT]] [--size N] KEYSOURCE [OPTION]... IMAGE",
+		.operands =
+			"[--base FILE[:FORMAT] [--own-base]] [--size N] KEYSOURCE [OPTION]... IMAGE",
 		.summary = "make an image",
 		.help = "Make IMAGE, which must not exist. Its disk is empty, or shows the disk of a\n"
 			"base until sectors are written. FORMAT of the base is raw or vhd (fixed);\n"
-			"without it, the file tells. KEYSOURCE is one of the key options below.\n",
+			"without it, the file tells. A base is shared and never written, unless\n"
+			"--own-base lets IMAGE adopt it: a private fixed VHD then becomes encrypted as\n"
+			"the disk is rewritten. KEYSOURCE is one of the key options below.\n",
 		.has_keys = true,
 		.check = verb_create_check,
 		.run = verb_create,

@@ -119,6 +119,13 @@ static const char *set_encryption(struct tool_options *options, const char *valu
 	return options->encryption || strcmp(value, "off") == 0 ? NULL : "neither on nor off";
 }
 
+static const char *set_own_base(struct tool_options *options, const char *value)
+{
+	(void)value;
+	options->own_base = true;
+	return NULL;
+}
+
 static const char *set_base_sha256(struct tool_options *options, const char *value)
 {
 	(void)value;
@@ -230,6 +237,9 @@ static const char *set_version(struct tool_options *options, const char *value)
 static const struct row rows[] = {
 	{ "base", "FILE[:FORMAT]", ",create,",
 	  "read unwritten sectors from FILE, which never changes", set_base },
+	{ "own-base", NULL, ",create,",
+	  "FILE, a fixed VHD, is IMAGE's alone: what is rewritten is punched out of it",
+	  set_own_base },
 	{ "base-sha256", NULL, ",create,", "check all of FILE at each open, however large it is",
 	  set_base_sha256 },
 	{ "size", "N", ",create,", "of the disk, in bytes or with K, M, G, T; default: the base's",

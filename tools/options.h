@@ -32,6 +32,7 @@ struct tool_options {
 	bool json;
 	bool repair;
 	bool base_sha256;
+	bool own_base;
 	bool encryption; /* default: on */
 	bool has_base;
 	char base_path[PATH_BYTES_MAX];

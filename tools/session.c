@@ -60,11 +60,12 @@ static int start(struct session *session, struct problem *problem)
 	return image_start(session->image, &how, problem);
 }
 
+/* A shared base is only read. An owned one may have places that a crash left to be punched. */
 static int attach_base(struct image *image, struct problem *problem)
 {
+	const bool owned = image->base_identity.owned;
 	char path[PATH_BYTES_MAX];
-	int fd = -1;
-	int r;
+	int fd, r;
 
 	if (!image->super.has_base)
 		return 0;
@@ -74,9 +75,11 @@ static int attach_base(struct image *image, struct problem *problem)
 			    image->base_identity.path_absolute);
 		return r;
 	}
-	r = base_opener_direct.open_file(base_opener_direct.arg, path, &fd);
-	if (r < 0) {
-		problem_set(problem, "base", path, "cannot be opened: %s", strerror(-r));
+	fd = open(path, (owned ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (fd < 0) {
+		r = -errno;
+		problem_set(problem, "base", path, "cannot be opened%s: %s",
+			    owned ? " for writing" : "", strerror(-r));
 		return r;
 	}
 	return image_attach_base(image, fd, path, &base_opener_direct, problem);
@@ -91,7 +94,7 @@ static int open_session(struct session *session, const struct tool_options *opti
 	r = load(session, options->image, problem);
 	if (r == 0)
 		r = unlock(session, options, problem);
-	if (r == 0 && with_base)
+	if (r == 0 && (with_base || session->image->base_identity.owned))
 		r = attach_base(session->image, problem);
 	return r == 0 ? start(session, problem) : r;
 }

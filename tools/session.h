@@ -22,8 +22,8 @@ struct session {
 };
 
 /*
- * With the key that @options names, of which there must be one. The base need
- * not be there. An image that was not closed is recovered first. Blocks.
+ * With the key that @options names, of which there must be one. A shared base
+ * need not be there. An image that was not closed is recovered first. Blocks.
  * Returns 0; -EBUSY: it is in use; otherwise as image_load(), image_unlock() and
  * image_start(), with *problem. session_done() is due in either case.
  */

@@ -140,19 +140,31 @@ static const char *digest_kind_text(enum base_digest_kind kind)
 	return kind == BASE_DIGEST_FULL ? "sha256-full" : "sha256-sampled";
 }
 
+/* As it is now: an owned base has its owner's. */
+static json_t *vhd_uuid_text(const struct base_identity *base)
+{
+	uint8_t uuid[VHD_UUID_BYTES];
+
+	if (base->format != BASE_VHD)
+		return json_null();
+	memcpy(uuid, base->vhd_uuid, sizeof(uuid));
+	if (base->owned)
+		base_identity_owner(base, uuid);
+	return uuid_text(uuid);
+}
+
 static json_t *base_json(const struct image *image, const char *base_problem)
 {
 	const struct base_identity *base = &image->base_identity;
-	bool is_vhd = base->format == BASE_VHD;
 
 	if (!image->super.has_base)
 		return json_null();
-	return json_pack("{s:o, s:o, s:s, s:o, s:o, s:o, s:s, s:b, s:o}", "path",
+	return json_pack("{s:o, s:o, s:s, s:b, s:o, s:o, s:o, s:s, s:b, s:o}", "path",
 			 report_text_json(base->path), "path_absolute",
 			 report_text_json(base->path_absolute), "format",
-			 base_format_name(base->format), "file_bytes", number(base->file_bytes),
-			 "disk_bytes", number(base->disk_bytes), "vhd_uuid",
-			 is_vhd ? uuid_text(base->vhd_uuid) : json_null(), "digest_kind",
+			 base_format_name(base->format), "owned", base->owned, "file_bytes",
+			 number(base->file_bytes), "disk_bytes", number(base->disk_bytes),
+			 "vhd_uuid", vhd_uuid_text(base), "digest_kind",
 			 digest_kind_text(base->digest_kind), "found", !base_problem, "problem",
 			 base_problem ? report_text_json(base_problem) : json_null());
 }

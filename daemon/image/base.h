@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The base: the read-only plaintext disk below an image. A raw file or a VHD:
- * fixed, dynamic, or differencing with its chain of parents.
+ * The base: the plaintext disk below an image. A raw file or a VHD: fixed,
+ * dynamic, or differencing with its chain of parents. Never written, unless it is
+ * owned (base_own.h).
  *
  * Data is read by the caller through the ring, where base_locate() says.
  */
@@ -34,7 +35,8 @@ int MUST_CHECK base_format_of(const char *name, enum base_format *ret_format);
 
 /*
  * Open the base in @fd (a file or block device, readable), and its parents;
- * all locked shared.
+ * all locked shared. A writable @fd is that of a base to be owned: locked
+ * exclusively.
  * @fd: owned by the base from here, closed on failure too.
  * @path: for messages, and the folder where a relative path to a parent begins.
  * @wanted: BASE_AUTO takes a file for a VHD when it is called *.vhd, or its last

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "image/base_own.h"
 #include "image/path.h"
 #include "sealblk/units.h"
 
@@ -139,12 +140,27 @@ static int take_content(struct base_identity *identity, const struct base *base,
 	return rc;
 }
 
+/* Its sectors go as that image is written. */
+static int refuse_owned(const struct base *base, struct problem *ret_problem)
+{
+	for (unsigned int i = 0; i < base->nr_layers; i++) {
+		if (!base->layers[i]->is_owned)
+			continue;
+		problem_set(ret_problem, "base", base->layers[i]->path,
+			    "belongs to an image already, made with --own-base");
+		return -EINVAL;
+	}
+	return 0;
+}
+
 int base_identity_take(const struct base *base, const char *path, const char *image_path, bool full,
 		       struct base_identity *ret_identity, struct problem *ret_problem)
 {
 	struct base_identity identity = { 0 };
-	int rc;
+	int rc = refuse_owned(base, ret_problem);
 
+	if (rc < 0)
+		return rc;
 	rc = take_paths(&identity, path, image_path);
 	if (rc < 0) {
 		problem_set(ret_problem, "base", path,
@@ -187,7 +203,10 @@ static int check_sizes(const struct base_identity *was, const struct base *base,
 static int check_vhd(const struct layer *layer, const uint8_t was_uuid[VHD_UUID_BYTES],
 		     uint32_t was_s, const char *path, struct problem *ret_problem)
 {
-	if (memcmp(layer->vhd.uuid, was_uuid, VHD_UUID_BYTES) != 0)
+	if (memcmp(layer->vhd.uuid, was_uuid, VHD_UUID_BYTES) != 0 && layer->is_owned)
+		problem_set(ret_problem, "base", path,
+			    "has changed: it belongs to another image now, VHD unique id differs");
+	else if (memcmp(layer->vhd.uuid, was_uuid, VHD_UUID_BYTES) != 0)
 		problem_set(ret_problem, "base", path, "has changed: VHD unique id differs");
 	else if (layer->vhd.created_s != was_s)
 		problem_set(ret_problem, "base", path,
@@ -260,6 +279,14 @@ static int check_parents(const struct base_identity *was, const struct base *bas
 	return rc;
 }
 
+void base_identity_owner(const struct base_identity *identity, uint8_t ret_uuid[SEAL_UUID_BYTES])
+{
+	struct vhd_footer footer;
+
+	memcpy(&footer, identity->owned_footer, sizeof(footer));
+	memcpy(ret_uuid, footer.uuid, sizeof(footer.uuid));
+}
+
 int base_identity_check(const struct base_identity *identity, const struct base *base,
 			const char *path, bool *ret_touched, struct problem *ret_problem)
 {
@@ -267,7 +294,10 @@ int base_identity_check(const struct base_identity *identity, const struct base 
 	uint64_t inode = 0;
 	int rc;
 
+	*ret_touched = false;
 	rc = check_sizes(identity, base, path, ret_problem);
+	if (rc == 0 && identity->owned && base_is_adopted(identity, base))
+		return 0;
 	if (rc == 0 && base->format == BASE_VHD)
 		rc = check_top_vhd(identity, base, path, ret_problem);
 	if (rc == 0)

@@ -18,6 +18,8 @@
  *   base.vhd_uuid       16 bytes      (format "vhd" only, as are the next two)
  *   base.vhd_timestamp  32 bits: seconds since 2000-01-01 UTC, from the footer
  *   base.footer         512 bytes: the VHD footer verbatim
+ *   base.owned_footer   512 bytes: only of an owned base, see base_own.h; its footer
+ *                       from then on, all else being as it was before
  *
  * and for each parent of a differencing VHD, N = 1 for the nearest:
  *
@@ -60,6 +62,8 @@ struct base_identity {
 	uint8_t vhd_uuid[VHD_UUID_BYTES];
 	uint32_t vhd_timestamp_s;
 	uint8_t footer[VHD_FOOTER_BYTES];
+	bool owned;
+	uint8_t owned_footer[VHD_FOOTER_BYTES]; /* if @owned */
 	unsigned int nr_parents;
 	struct base_parent_identity parents[BASE_LAYERS_MAX - 1];
 };
@@ -68,15 +72,17 @@ struct base_identity {
  * Describe an open base for the image at @image_path (its folder must exist).
  * @path: how the user named the base. @full: digest whole files whatever their
  * size; base_identity_check() will then read all of them at each open.
- * Blocks while it reads. Returns 0, or with *ret_problem: -ENAMETOOLONG: a path
- * does not fit; or the negative errno of reading or of resolving a path.
+ * Blocks while it reads. Returns 0, or with *ret_problem: -EINVAL: an image owns
+ * it, or a parent; -ENAMETOOLONG: a path does not fit; or the negative errno of
+ * reading or of resolving a path.
  */
 int MUST_CHECK base_identity_take(const struct base *base, const char *path, const char *image_path,
 				  bool full, struct base_identity *ret_identity,
 				  struct problem *ret_problem);
 
 /*
- * Is @base (open, of the recorded format) the one @identity was taken of?
+ * Is @base (open, of the recorded format) the one @identity was taken of? Of an
+ * owned one, once adopted, the footer and the sizes tell: its content goes.
  * @path: where it was found, for messages.
  * *ret_touched: the same inode with another modification time and the same
  *     digest: worth a warning, since a sampled digest may have missed a change.
@@ -86,6 +92,9 @@ int MUST_CHECK base_identity_take(const struct base *base, const char *path, con
 int MUST_CHECK base_identity_check(const struct base_identity *identity, const struct base *base,
 				   const char *path, bool *ret_touched,
 				   struct problem *ret_problem);
+
+/* Of an owned base: the UUID of the image that it belongs to. */
+void base_identity_owner(const struct base_identity *identity, uint8_t ret_uuid[SEAL_UUID_BYTES]);
 
 /*
  * Where the base is now: the absolute path if something is there, else the

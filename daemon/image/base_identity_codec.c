@@ -53,6 +53,8 @@ static const struct field vhd_fields[] = {
 	FIELD("base.footer", FIELD_BYTES, footer),
 };
 
+static const struct field owned_field = FIELD("base.owned_footer", FIELD_BYTES, owned_footer);
+
 /* Behind "base.parent.N.". The first one tells whether there is such a parent. */
 static const struct field parent_fields[] = {
 	PARENT_FIELD("vhd_uuid", FIELD_BYTES, vhd_uuid),
@@ -149,6 +151,8 @@ int base_identity_encode(const struct base_identity *identity, struct seal_names
 	if (rc < 0 || identity->format != BASE_VHD)
 		return rc;
 	rc = encode_fields(identity, vhd_fields, ARRAY_LEN(vhd_fields), names);
+	if (rc == 0 && identity->owned)
+		rc = encode_fields(identity, &owned_field, 1, names);
 	for (unsigned int number = 1; number <= identity->nr_parents && rc == 0; number++)
 		rc = encode_parent(identity, number, names);
 	return rc;
@@ -310,6 +314,25 @@ static int decode_parents(const struct seal_names *names, struct base_identity *
 	return rc;
 }
 
+/* It has the mark, and no disk in pieces: that one's data would be punched in the wrong place. */
+static int decode_owned(const struct seal_names *names, struct base_identity *identity)
+{
+	struct vhd_problem problem;
+	const uint8_t *value;
+	struct vhd_info info;
+	size_t value_bytes;
+
+	if (names_find(names, owned_field.name, &value, &value_bytes) < 0)
+		return 0;
+	identity->owned = true;
+	if (identity->format != BASE_VHD || decode_fields(names, &owned_field, 1, identity) < 0 ||
+	    !vhd_footer_is_owned(identity->owned_footer) ||
+	    vhd_footer_parse(identity->owned_footer, &info, &problem) < 0 ||
+	    info.disk_type != VHD_FIXED)
+		return -EBADMSG;
+	return 0;
+}
+
 int base_identity_decode(const struct seal_names *names, struct base_identity *ret_identity)
 {
 	struct base_identity identity = { 0 };
@@ -325,6 +348,8 @@ int base_identity_decode(const struct seal_names *names, struct base_identity *r
 		rc = decode_fields(names, vhd_fields, ARRAY_LEN(vhd_fields), &identity);
 	if (rc == 0)
 		rc = check_kind(identity.digest_kind, identity.file_bytes);
+	if (rc == 0)
+		rc = decode_owned(names, &identity);
 	if (rc == 0 && identity.format == BASE_VHD)
 		rc = decode_parents(names, &identity);
 	if (rc < 0)

@@ -16,9 +16,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "crypt/wrap.h"
 #include "image/names.h"
 #include "image/superblock.h"
+#include "image/uuid.h"
 #include "keys/key_mem.h"
 #include "keys/keyring.h"
 #include "map/block.h"
@@ -54,18 +54,6 @@ static int write_at(struct draft *draft, uint64_t offset_bytes, void *bytes, uin
 	int r = ring_run(draft->ring, &op);
 
 	return r < 0 ? r : 0;
-}
-
-/* Random, marked as version 4 (RFC 9562). */
-int image_draw_uuid(uint8_t ret_uuid[SEAL_UUID_BYTES])
-{
-	int r = random_public(ret_uuid, SEAL_UUID_BYTES);
-
-	if (r < 0)
-		return r;
-	ret_uuid[6] = (uint8_t)((ret_uuid[6] & 0x0f) | 0x40);
-	ret_uuid[8] = (uint8_t)((ret_uuid[8] & 0x3f) | 0x80);
-	return 0;
 }
 
 static int draft_keys(struct draft *draft, const struct image_recipe *recipe)
@@ -166,7 +154,7 @@ int image_format(struct ring *ring, int fd, const struct image_recipe *recipe)
 	draft->fd = fd;
 	superblock_layout(&draft->super, recipe->disk_bytes);
 	draft->super.generation = le64_of(1);
-	r = recipe->uuid ? 0 : image_draw_uuid(draft->super.uuid);
+	r = recipe->uuid ? 0 : uuid_make(draft->super.uuid);
 	if (recipe->uuid)
 		memcpy(draft->super.uuid, recipe->uuid, SEAL_UUID_BYTES);
 	if (r == 0)

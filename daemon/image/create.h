@@ -17,13 +17,10 @@ struct image_recipe {
 	uint64_t disk_bytes; /* a multiple of 512, within limits.h */
 	bool encryption;     /* what the first plane is: sealed or plain */
 	uint64_t now_s;
-	const uint8_t *uuid;		  /* as image_draw_uuid() draws it; NULL: so it is drawn */
-	const struct key_secret *secret;  /* of the first key slot */
+	const uint8_t *uuid;		 /* of uuid_make(); an owned base has it; NULL: a new one */
+	const struct key_secret *secret; /* of the first key slot */
 	const struct base_identity *base; /* or NULL */
 };
-
-/* A new random UUID. Returns 0 or -EIO. */
-int MUST_CHECK image_draw_uuid(uint8_t ret_uuid[SEAL_UUID_BYTES]);
 
 /*
  * Write a new image into the empty file @fd, which is @image_bytes long by now

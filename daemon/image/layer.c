@@ -3,6 +3,7 @@
 #include "image/layer.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -241,6 +242,7 @@ static int settle(struct layer *layer, enum base_format wanted, const struct lay
 	if (r < 0)
 		return cannot_read(layer, r, ret_problem);
 	layer->device = st.st_dev;
+	layer->is_owned = vhd_footer_is_owned(ends.tail);
 	if (wanted == BASE_AUTO)
 		wanted = guess_format(&ends, layer->path);
 	return wanted == BASE_VHD ? settle_vhd(layer, &ends, child, ret_problem)
@@ -249,9 +251,15 @@ static int settle(struct layer *layer, enum base_format wanted, const struct lay
 
 static int open_store(struct layer *layer, int fd, const char *path, struct problem *ret_problem)
 {
-	int r = store_file_init(&layer->store, fd, STORE_LOCK_SHARED, LOCK_WAIT_MS);
+	const int flags = fcntl(fd, F_GETFL);
+	const bool writable = flags >= 0 && (flags & O_ACCMODE) == O_RDWR;
+	int r = store_file_init(&layer->store, fd,
+				writable ? STORE_LOCK_EXCLUSIVE : STORE_LOCK_SHARED, LOCK_WAIT_MS);
 
-	if (r < 0)
+	if (r == -EBUSY && writable)
+		problem_set(ret_problem, "base", path,
+			    "cannot be owned now: another program has it open");
+	else if (r < 0)
 		problem_set(ret_problem, "base", path, "%s",
 			    r == -EBUSY ? "another program has it open for writing" : strerror(-r));
 	return r;

@@ -40,6 +40,7 @@ struct layer {
 	/* BASE_VHD. */
 	struct vhd_info vhd;
 	uint8_t footer[VHD_FOOTER_BYTES];
+	bool is_owned; /* by an image: marked so. Of any format, as it may be taken for raw */
 
 	/* Dynamic and differencing. */
 	struct vhd_dynamic dynamic;
@@ -57,15 +58,16 @@ struct layer {
 };
 
 /*
- * Open the layer in @fd (a file or block device, readable), locked shared; a
- * parent (@child not NULL) is held against what the child says of it.
+ * Open the layer in @fd (a file or block device, readable), locked shared, or
+ * exclusively when @fd is writable as well; a parent (@child not NULL) is held
+ * against what the child says of it.
  * @fd: owned by the layer from here, closed on failure too. @wanted: as
  * base_open(); a parent is always a VHD.
  *
  * Blocks: waits LOCK_WAIT_MS for the lock, reads headers and BAT. Returns 0
  * (layer_close() it) or, with *ret_problem: -EINVAL: damaged, lying or empty;
  * -EFBIG: above DISK_BYTES_MAX; -ESTALE: not the child's parent, or changed
- * since; -EBUSY: somebody writes it; -ENOMEM, or the negative errno of reading.
+ * since; -EBUSY: somebody has a lock in the way; -ENOMEM, or the negative errno of reading.
  */
 int MUST_CHECK layer_open(int fd, const char *path, enum base_format wanted,
 			  const struct layer *child, struct layer **ret_layer,

@@ -6,11 +6,13 @@
  * superblock with the new open nonce, `unclean` -> serve (invariant 5).
  * image_stop: commit and sweep -> equal slots -> durable superblock, `clean`.
  */
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "crypt/wrap.h"
+#include "image/base_own.h"
 #include "image/image.h"
 #include "map/entries.h"
 #include "request/cipher.h"
@@ -33,6 +35,21 @@ static bool is_refusal(int error)
 	return error == -ESTALE || error == -EINVAL || error == -EFBIG || error == -ENOENT;
 }
 
+/* What the base loses is the map's to say: which file, and how much of it. */
+static int own_base(struct image *image, struct problem *problem)
+{
+	struct map_config *config = &image->disk.map.config;
+	int r = base_adopt(&image->base_identity, &image->base, problem);
+
+	if (r < 0)
+		return r;
+	image->owned_base = base_store(&image->base);
+	config->owns_base = true;
+	config->base_fd = image->disk.base_fd;
+	config->base_sectors = bytes_to_sectors(image->disk.base_data_bytes);
+	return 0;
+}
+
 int image_attach_base(struct image *image, int fd, const char *path,
 		      const struct base_opener *opener, struct problem *problem)
 {
@@ -52,7 +69,7 @@ int image_attach_base(struct image *image, int fd, const char *path,
 	}
 	disk->map.config.base = &image->base;
 	disk->map.config.base_extent = base_extent_of;
-	return 0;
+	return image->base_identity.owned && image->writable ? own_base(image, problem) : 0;
 }
 
 int image_lane_init(struct image *image, struct lane *lane, const struct xts_ops *xts)
@@ -307,6 +324,8 @@ int image_start(struct image *image, const struct image_session *session, struct
 			    "was not closed: serve it once without --read-only to recover it");
 		return -EUCLEAN;
 	}
+	/* Else what has been superseded would stay in it, and the image be marked clean. */
+	assert(!image->base_identity.owned || image->owned_base);
 	if (!was_clean)
 		r = recover(image, session, problem);
 	if (r == 0)

@@ -126,3 +126,25 @@ void vhd_footer_build(const struct vhd_fixed *fixed, struct vhd_footer *ret_foot
 	footer.checksum = be32_of(vhd_footer_checksum(&footer));
 	*ret_footer = footer;
 }
+
+bool vhd_footer_is_owned(const uint8_t bytes[VHD_FOOTER_BYTES])
+{
+	struct vhd_footer footer;
+
+	memcpy(&footer, bytes, sizeof(footer));
+	return vhd_footer_has_cookie(&footer, sizeof(footer)) &&
+	       memcmp(footer.reserved + VHD_OWNED_MARK_AT, VHD_OWNED_MARK,
+		      sizeof(VHD_OWNED_MARK)) == 0;
+}
+
+void vhd_footer_own(const uint8_t bytes[VHD_FOOTER_BYTES], const uint8_t uuid[VHD_UUID_BYTES],
+		    uint8_t ret_bytes[VHD_FOOTER_BYTES])
+{
+	struct vhd_footer footer;
+
+	memcpy(&footer, bytes, sizeof(footer));
+	memcpy(footer.uuid, uuid, sizeof(footer.uuid));
+	memcpy(footer.reserved + VHD_OWNED_MARK_AT, VHD_OWNED_MARK, sizeof(VHD_OWNED_MARK));
+	footer.checksum = be32_of(vhd_footer_checksum(&footer));
+	memcpy(ret_bytes, &footer, sizeof(footer));
+}

@@ -74,6 +74,13 @@ struct vhd_fixed {
 /* Cannot fail. The geometry is vhd_geometry_of() the size. */
 void vhd_footer_build(const struct vhd_fixed *fixed, struct vhd_footer *ret_footer);
 
+/* Is the disk's file marked as owned by the image whose UUID is the footer's unique id? */
+bool vhd_footer_is_owned(const uint8_t bytes[VHD_FOOTER_BYTES]);
+
+/* The footer that @bytes becomes when the image @uuid adopts the file; its checksum is right. */
+void vhd_footer_own(const uint8_t bytes[VHD_FOOTER_BYTES], const uint8_t uuid[VHD_UUID_BYTES],
+		    uint8_t ret_bytes[VHD_FOOTER_BYTES]);
+
 /* ~(sum of the bytes of the footer but the checksum's own), as stored in .checksum. */
 uint32_t vhd_footer_checksum(const struct vhd_footer *footer);
 

@@ -28,6 +28,12 @@
 #define VHD_CREATOR_AZURE      "wa\0\0"
 #define VHD_OS_WINDOWS	       "Wi2k"
 
+/*
+ * With its NUL, at VHD_OWNED_MARK_AT of the reserved bytes of a fixed VHD's footer: an
+ * image owns the file; that one's UUID is the unique id (docs/format.md 11).
+ */
+#define VHD_OWNED_MARK "SEALOWN"
+
 #define VHD_DATA_OFFSET_FIXED UINT64_MAX
 
 #define VHD_DYNAMIC_COOKIE "cxsparse"
@@ -48,6 +54,7 @@ enum {
 	VHD_UUID_BYTES = 16,
 	VHD_VERSION = 0x00010000,
 	VHD_FEATURE_RESERVED = 2, /* set in every footer */
+	VHD_OWNED_MARK_AT = 3,
 	VHD_DYNAMIC_HEADER_BYTES = 1024,
 	VHD_LOCATORS = 8,
 	VHD_PARENT_NAME_BYTES = 512,

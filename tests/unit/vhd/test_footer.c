@@ -285,3 +285,23 @@ Test(vhd_footer, may_follow_a_longer_payload)
 
 	cr_expect_eq(accepted(bytes_of(&footer), GIB + 4096 + 512).disk_bytes, GIB);
 }
+
+Test(vhd_footer, of_an_owned_file_differs_in_id_mark_and_checksum_alone)
+{
+	static const uint8_t owner[VHD_UUID_BYTES] = { 99 };
+	struct vhd_footer footer = created_by("qemu", GIB), owned;
+	struct vhd_info info;
+	struct vhd_problem problem;
+
+	cr_expect_not(vhd_footer_is_owned(bytes_of(&footer)));
+	vhd_footer_own(bytes_of(&footer), owner, (uint8_t *)&owned);
+	cr_expect(vhd_footer_is_owned(bytes_of(&owned)));
+	cr_assert_eq(vhd_footer_parse(bytes_of(&owned), &info, &problem), 0);
+	cr_expect_arr_eq(info.uuid, owner, VHD_UUID_BYTES);
+	memcpy(footer.uuid, owner, sizeof(footer.uuid));
+	memcpy((uint8_t *)&footer + 88, "SEALOWN", 8);
+	sum_again(&footer);
+	cr_expect_arr_eq(&owned, &footer, VHD_FOOTER_BYTES);
+	owned.cookie[0] ^= 1;
+	cr_expect_not(vhd_footer_is_owned(bytes_of(&owned)), "no footer, no owner");
+}
