@@ -27,6 +27,10 @@ const struct geometry explore_geometries[GEOMETRIES] = {
 	{ .disk_sectors = SEAL_BLOCK_SECTORS + 16,
 	  .first_sector = SEAL_BLOCK_SECTORS - 1,
 	  .nr_sectors = SCRIPT_SECTORS },
+	[GEOMETRY_OWNED] = { .disk_sectors = 1024,
+			     .first_sector = 1000,
+			     .nr_sectors = SCRIPT_SECTORS,
+			     .owns_base = true },
 };
 
 /* What a start left in the sectors: above all that a script writes. */

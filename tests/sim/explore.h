@@ -18,7 +18,8 @@
 
 enum {
 	EXPLORE_DEPTH_MAX = 3, /* crashes on top of one another */
-	GEOMETRIES = 2,
+	GEOMETRIES = 3,
+	GEOMETRY_OWNED = 2,
 };
 
 /* How an earlier crash came about, for the report of a violation. */
@@ -68,7 +69,8 @@ struct explorer {
 
 /*
  * GEOMETRIES of them: all sectors in one map block, in another 512 bytes of it
- * than its header, so that a torn block shows; the sectors in two blocks.
+ * than its header, so that a torn block shows; the sectors in two blocks; as the
+ * first, over a base that the image owns (GEOMETRY_OWNED).
  */
 extern const struct geometry explore_geometries[GEOMETRIES];
 

@@ -16,8 +16,8 @@
 
 #include "sim/explore.h"
 
-/* Of the scripts for it every @one_in-th. */
-void faults_run(struct explorer *x, unsigned int one_in);
+/* Of the scripts for it every @one_in-th; with another geometry than 0 those of fresh disks. */
+void faults_run(struct explorer *x, unsigned int geometry, unsigned int one_in);
 
 /* One script. */
 void faults_run_script(struct explorer *x, const struct script *script);

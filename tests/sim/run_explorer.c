@@ -77,6 +77,11 @@ static const struct suite suites[] = {
 	{ "revoked, two blocks", "W0 W1 L V c K P", START_SEALED, 1, false, 3, 1, 4, 1 },
 	{ "revoked, together", "W0 F0 T0 L V", START_PLAIN, 1, true, 3, 2, 4, 4 },
 
+	/* What has been superseded goes out of the base. */
+	{ "owned base", ONE SWITCHES, START_FRESH, GEOMETRY_OWNED, false, 3, 1, 4, 1 },
+	{ "owned base, two sectors", TWO " c K P", START_FRESH, GEOMETRY_OWNED, false, 3, 1, 4, 1 },
+	{ "owned base, together", ONE " R0 c", START_FRESH, GEOMETRY_OWNED, true, 3, 2, 4, 4 },
+
 	/* Some at the same time. */
 	{ "one sector, together", ONE " R0 - + N", START_FRESH, 0, true, 3, 2, 3, 6 },
 	{ "one sector, written, together", ONE " R0 - + N", START_SEALED, 0, true, 3, 2, 3, 6 },
@@ -153,8 +158,10 @@ static void run_suites(struct explorer *x, const struct options *options)
 			if (nr <= (x->is_long ? suite->long_nr_max : suite->nr_max))
 				run_suite(x, suite, nr, options);
 		}
-		if (nr == FAULTS_AFTER)
-			faults_run(x, FAULTS_ONE_IN);
+		if (nr == FAULTS_AFTER) {
+			faults_run(x, GEOMETRY_OWNED, FAULTS_ONE_IN);
+			faults_run(x, 0, FAULTS_ONE_IN);
+		}
 	}
 }
 

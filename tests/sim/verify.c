@@ -77,6 +77,18 @@ static void verify_contents(struct explorer *x, const struct world *world,
 	}
 }
 
+static void verify_base(struct explorer *x, const struct world *world, const struct map_run *run)
+{
+	if (run->entry != SEAL_ENTRY_BASE && world->geometry->owns_base &&
+	    !sim_is_zero(world->sim, world->base_fd, SIM_MEDIUM,
+			 sectors_to_bytes(run->first_sector), sectors_to_bytes(run->nr_sectors)))
+		verify_failed(x,
+			      "the base holds superseded data in sectors %" PRIu64 " to %" PRIu64
+			      ", whose entry is %u",
+			      run->first_sector, run->first_sector + run->nr_sectors - 1,
+			      run->entry);
+}
+
 /* Invariants 4 and 11: a place that the map does not name holds nothing. */
 static void verify_places(struct explorer *x, const struct world *world)
 {
@@ -103,6 +115,7 @@ static void verify_places(struct explorer *x, const struct world *world)
 					      "%" PRIu64 " to %" PRIu64 ", whose entry is %u",
 					      plane, sector, sector + found.nr_sectors - 1,
 					      found.entry);
+		verify_base(x, world, &found);
 		sector += found.nr_sectors;
 	}
 }

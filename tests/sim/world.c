@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "crypt/wrap.h"
 #include "image/create.h"
 #include "image/revoke.h"
 #include "keys/key_mem.h"
@@ -47,6 +48,32 @@ static void fill_base(struct world *world)
 	}
 }
 
+/* An owned one is a VHD, which image_attach_base() would have adopted. */
+static void describe_base(const struct world *world, struct base_identity *base)
+{
+	const struct vhd_fixed fixed = { .disk_bytes = disk_bytes(world->geometry),
+					 .creator_app = VHD_CREATOR_WINDOWS };
+	struct vhd_footer footer;
+	uint8_t uuid[VHD_UUID_BYTES];
+
+	strcpy(base->path, "base");
+	strcpy(base->path_absolute, "/base");
+	strcpy(base->path_relative, "base");
+	base->format = BASE_RAW;
+	base->file_bytes = fixed.disk_bytes;
+	base->disk_bytes = fixed.disk_bytes;
+	base->digest_kind = BASE_DIGEST_FULL;
+	if (!world->geometry->owns_base)
+		return;
+	base->format = BASE_VHD;
+	base->file_bytes += VHD_FOOTER_BYTES;
+	base->owned = true;
+	vhd_footer_build(&fixed, &footer);
+	memcpy(base->footer, &footer, sizeof(footer));
+	sim_require(random_public(uuid, sizeof(uuid)) == 0, "no UUID");
+	vhd_footer_own(base->footer, uuid, base->owned_footer);
+}
+
 static void format(struct world *world)
 {
 	struct base_identity *base = sparse_alloc(sizeof(*base));
@@ -58,13 +85,7 @@ static void format(struct world *world)
 		.base = base,
 	};
 
-	strcpy(base->path, "base.raw");
-	strcpy(base->path_absolute, "/base.raw");
-	strcpy(base->path_relative, "base.raw");
-	base->format = BASE_RAW;
-	base->file_bytes = recipe.disk_bytes;
-	base->disk_bytes = recipe.disk_bytes;
-	base->digest_kind = BASE_DIGEST_FULL;
+	describe_base(world, base);
 	sim_require(image_format(&world->tap.ring, world->fd, &recipe) == 0, "cannot format");
 	free(base);
 }
@@ -185,6 +206,12 @@ static void attach_base(struct world *world)
 	disk->base_data_bytes = disk_bytes(world->geometry);
 	disk->map.config.base = &world->base_store;
 	disk->map.config.base_extent = extent_of_base;
+	if (!world->geometry->owns_base)
+		return;
+	world->image->owned_base = &world->base_store;
+	disk->map.config.owns_base = true;
+	disk->map.config.base_fd = world->base_fd;
+	disk->map.config.base_sectors = world->geometry->disk_sectors;
 }
 
 int world_open(struct world *world, bool accept_loss)

@@ -32,6 +32,7 @@ struct geometry {
 	uint64_t disk_sectors;
 	uint64_t first_sector;
 	uint32_t nr_sectors;
+	bool owns_base;
 };
 
 struct world {
