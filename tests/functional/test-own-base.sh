@@ -150,6 +150,37 @@ reads_right
 stop_daemon
 echo '- what is rewritten goes'
 
+# ---- where nothing can be punched, zeros are written ------------------------------
+mkdir nopunch
+if ((EUID == 0)) && mount -t ramfs none nopunch 2>/dev/null; then
+	trap 'status=$?; set +e; kill -KILL "$daemon_pid" 2>/dev/null; wait "$daemon_pid" 2>/dev/null
+		umount nopunch; (exit $status); cleanup' EXIT
+	cp pristine.vhd nopunch/base.vhd
+	cp raw wanted
+	fallocate -p -o 0 -l 4096 nopunch/base.vhd 2>/dev/null && fail "ramfs can punch"
+	"$sealblk" create --base nopunch/base.vhd --own-base --key-file key nopunch.seal
+	start_daemon --socket "$socket" --key-file key nopunch.seal
+	write $((5 * 512)) 512
+	write $((2 * mib)) $((2 * mib))
+	all_but_4097() {
+		[[ $(left_in nopunch/base.vhd) == $((8 * 2048 - 4097)) ]]
+	}
+	wait_for 20 all_but_4097 || fail "not gone: $(left_in nopunch/base.vhd)"
+	reads_right
+	write 0 $((8 * mib))
+	kill_daemon
+	start_daemon --socket "$socket" --key-file key nopunch.seal
+	expect_equal 0 "$(left_in nopunch/base.vhd)" "sectors in the clear after recovery"
+	reads_right
+	stop_daemon
+	expect_equal true "$(info nopunch.seal .server_encrypted)"
+	umount nopunch
+	trap cleanup EXIT
+	echo '- zeros'
+else
+	echo '- zeros: left out, needs root and ramfs'
+fi
+
 # ---- a crash between the image and the footer -----------------------------------
 adopt
 cp pristine.vhd base.vhd

@@ -317,7 +317,7 @@ static void begin(struct run *run, const struct world *fresh, uint64_t number)
 	run->world->tap.arg = run;
 }
 
-static void run_one(const struct world *fresh, uint64_t number, FILE *trace,
+static void run_one(struct world *const fresh[2], uint64_t number, FILE *trace,
 		    struct figures *figures)
 {
 	struct run *run = sparse_alloc(sizeof(*run));
@@ -325,7 +325,7 @@ static void run_one(const struct world *fresh, uint64_t number, FILE *trace,
 
 	run->figures = figures;
 	run->x.trace = trace;
-	begin(run, fresh, number);
+	begin(run, fresh[number % 2], number);
 	for (int life = 0; life < LIVES; life++) {
 		live(run);
 		recover(run);
@@ -351,10 +351,13 @@ int main(int argc, char **argv)
 	int nr_runs = is_long && *is_long ? RUNS_LONG : RUNS;
 	const time_t begin_s = time(NULL);
 	struct figures sum = { 0 };
-	struct world *fresh;
+	struct geometry owned = geometry; /* of every other run */
+	struct world *fresh[2];
 
 	mallopt(M_MMAP_THRESHOLD, 128 << 10);
-	fresh = world_new(&geometry);
+	owned.owns_base = true;
+	fresh[0] = world_new(&geometry);
+	fresh[1] = world_new(&owned);
 	if (argc > 1 + trace) {
 		nr_runs = 1;
 		run_one(fresh, strtoull(argv[1 + trace], NULL, 0), trace ? stdout : NULL, &sum);
@@ -367,6 +370,7 @@ int main(int argc, char **argv)
 	       ", %.0f s)\n",
 	       sum.nr_runs, sum.nr_ops, sum.nr_kills, sum.nr_power_cuts, sum.nr_recovery_crashes,
 	       sum.nr_looks, sum.nr_closes, seed, difftime(time(NULL), begin_s));
-	world_free(fresh);
+	world_free(fresh[0]);
+	world_free(fresh[1]);
 	return EXIT_SUCCESS;
 }
