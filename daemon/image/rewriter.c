@@ -228,7 +228,7 @@ static int turn_sweep(struct rewriter *rewriter)
 
 	if (rewriter->flushing)
 		return -1;
-	if (map_is_swept(map) && (!map_is_stale(map) || now_us >= rewriter->look_at_us)) {
+	if (map_is_swept_as_can_be(map) && (!map_is_stale(map) || now_us >= rewriter->look_at_us)) {
 		rewriter->phase = REWRITER_LOOK;
 		rewriter->look_block = 0;
 		return 0;

@@ -285,20 +285,34 @@ bool map_is_busy(struct map *map)
 	return busy;
 }
 
-bool map_is_swept(struct map *map)
+/* Under the lock: is a place being punched, or waiting for it? */
+static bool is_sweeping(const struct map *map)
 {
-	bool swept = true;
-
-	pthread_mutex_lock(&map->lock);
 	for (const struct dirty_block *d = map->dirty_list; d; d = d->next)
 		if (d->punching || !bitset_is_empty(d->touched, MAP_BITSET_WORDS) ||
 		    !bitset_is_empty(d->frozen_touched, MAP_BITSET_WORDS) ||
 		    !bitset_is_empty(d->superseded, MAP_BITSET_WORDS) ||
 		    !bitset_is_empty(d->sweeping, MAP_BITSET_WORDS))
-			swept = false;
-	if (map->unsynced_punches || map->unsynced_base || map->punch_failed ||
-	    round_covers_punches(map))
-		swept = false;
+			return true;
+	return map->unsynced_punches || map->unsynced_base || round_covers_punches(map);
+}
+
+bool map_is_swept(struct map *map)
+{
+	bool swept;
+
+	pthread_mutex_lock(&map->lock);
+	swept = !is_sweeping(map) && !map->punch_failed;
+	pthread_mutex_unlock(&map->lock);
+	return swept;
+}
+
+bool map_is_swept_as_can_be(struct map *map)
+{
+	bool swept;
+
+	pthread_mutex_lock(&map->lock);
+	swept = !is_sweeping(map);
 	pthread_mutex_unlock(&map->lock);
 	return swept;
 }

@@ -316,6 +316,9 @@ bool map_is_busy(struct map *map);
  */
 bool map_is_swept(struct map *map);
 
+/* Nothing is left to punch but what cannot be, in this session? */
+bool map_is_swept_as_can_be(struct map *map);
+
 /*
  * Copy the entries of block @index, for reports: from memory when it is there.
  * Returns 0; -EAGAIN: not in memory, written: read it from the image; -EIO:
