@@ -127,10 +127,10 @@ static void print_base(const json_t *info)
 		print_label("");
 		printf("VHD unique id %s\n", text_of(base, "vhd_uuid"));
 	}
-	if (!is_set(base, "found")) {
+	if (!is_set(base, "found"))
 		print_row("", text_of(base, "problem"));
+	if (!is_set(base, "holes_known"))
 		print_row("", "its holes are counted as base");
-	}
 }
 
 static void print_planes(const json_t *info)

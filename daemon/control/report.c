@@ -53,7 +53,7 @@ int report_state_of(const char *name, enum report_state *ret_state)
 	return -EINVAL;
 }
 
-static enum report_state state_of_entry(const struct map *map, uint8_t entry)
+enum report_state report_state_of_entry(const struct map *map, uint8_t entry)
 {
 	if (entry == SEAL_ENTRY_BASE)
 		return map->config.has_base ? REPORT_BASE : REPORT_ZERO;
@@ -90,10 +90,17 @@ static int tell(struct walk *walk, struct run run)
 static int next_base_part(const struct walk *walk, struct run *run)
 {
 	const struct image *image = walk->image;
+	const struct extents *extents = image->disk.map.config.base_extents;
 	uint64_t base_sectors = image->base_identity.disk_bytes / SECTOR_BYTES;
 	bool hole;
 	int r;
 
+	if (extents) {
+		hole = extents_is_hole(extents, run->first_sector, run->nr_sectors,
+				       &run->nr_sectors);
+		run->state = hole ? REPORT_ZERO : REPORT_BASE;
+		return 0;
+	}
 	if (base_is_open(&image->base)) {
 		r = base_extent(&image->base, run->first_sector, run->nr_sectors, &hole,
 				&run->nr_sectors);
@@ -177,7 +184,7 @@ static int walk_body(struct walk *walk, uint64_t index, const uint8_t body[SEAL_
 	for (uint32_t at = 0; at < end && r == 0; at += nr) {
 		nr = block_run(body, at, end);
 		r = add_run(walk, map_block_first(index) + at, nr,
-			    state_of_entry(map, block_entry(body, at)));
+			    report_state_of_entry(map, block_entry(body, at)));
 	}
 	return r;
 }
@@ -191,7 +198,7 @@ static int walk_block(struct walk *walk, uint64_t index)
 
 	if (find_uniform(map, index, &entry))
 		return add_run(walk, first, map_block_sectors(map, index),
-			       state_of_entry(map, entry));
+			       report_state_of_entry(map, entry));
 	/* A block that the medium cannot read is lost to its sectors all the same. */
 	if (image_read_block(walk->image, walk->report->ring, walk->mac, index, body) < 0)
 		return add_run(walk, first, map_block_sectors(map, index), REPORT_DAMAGED);

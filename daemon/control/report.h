@@ -63,6 +63,9 @@ const char *report_state_name(enum report_state state);
 /* Returns 0, or -EINVAL when no state has that name. */
 int MUST_CHECK report_state_of(const char *name, enum report_state *ret_state);
 
+/* Of sectors with that entry; holes of a base not taken into account. */
+enum report_state report_state_of_entry(const struct map *map, uint8_t entry);
+
 /* Returns 0 to go on; anything else ends the walk, which returns it. */
 typedef int (*report_extent_fn)(void *arg, uint64_t first_sector, uint64_t nr_sectors,
 				enum report_state state);
@@ -76,7 +79,8 @@ typedef int (*report_extent_fn)(void *arg, uint64_t first_sector, uint64_t nr_se
 int MUST_CHECK report_walk(const struct report *report, report_extent_fn extent, void *arg);
 
 /*
- * The object that `sealblk info --json` prints. Walks the whole map.
+ * The object that `sealblk info --json` prints. Its counts are the map's, of one
+ * moment; where that has none, or damage was found, they cost a walk.
  * @base_problem: why the base is not open, or NULL.
  * Returns 0 and the caller's reference, or as report_walk(), or -ENOMEM.
  */

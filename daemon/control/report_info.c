@@ -15,6 +15,7 @@ static const uint64_t TIME_S_MAX = 253402300799;
 struct counts {
 	uint64_t sectors[REPORT_STATES];
 	uint64_t damaged_blocks;
+	bool holes_known; /* of the base */
 };
 
 static int count_extent(void *arg, uint64_t first_sector, uint64_t nr_sectors,
@@ -29,6 +30,40 @@ static int count_extent(void *arg, uint64_t first_sector, uint64_t nr_sectors,
 		counts->damaged_blocks +=
 			last_sector / SEAL_BLOCK_SECTORS - first_sector / SEAL_BLOCK_SECTORS + 1;
 	return 0;
+}
+
+/*
+ * What the map has counted, at no cost. False: it has not, or a block was found
+ * damaged since: then only a walk tells how many sectors that costs.
+ */
+static bool take_counts(const struct report *report, struct counts *ret_counts)
+{
+	struct map *map = &report->image->disk.map;
+	const struct map_counts taken = map_counts(map);
+	struct counts counts = { .holes_known = true };
+
+	if (!taken.known || !taken.base_known || atomic_load(&map->damaged))
+		return false;
+	for (uint8_t entry = 0; entry < MAP_VALUES; entry++)
+		counts.sectors[report_state_of_entry(map, entry)] += taken.sectors[entry];
+	if (map->config.has_base) {
+		counts.sectors[REPORT_BASE] = taken.base_data;
+		counts.sectors[REPORT_ZERO] += taken.sectors[SEAL_ENTRY_BASE] - taken.base_data;
+	}
+	*ret_counts = counts;
+	return true;
+}
+
+static int count(const struct report *report, struct counts *ret_counts)
+{
+	struct counts counts = { .holes_known = base_is_open(&report->image->base) };
+	int r;
+
+	if (take_counts(report, ret_counts))
+		return 0;
+	r = report_walk(report, count_extent, &counts);
+	*ret_counts = counts;
+	return r;
 }
 
 /* ---- values ---- */
@@ -153,20 +188,22 @@ static json_t *vhd_uuid_text(const struct base_identity *base)
 	return uuid_text(uuid);
 }
 
-static json_t *base_json(const struct image *image, const char *base_problem)
+static json_t *base_json(const struct image *image, const char *base_problem,
+			 const struct counts *counts)
 {
 	const struct base_identity *base = &image->base_identity;
 
 	if (!image->super.has_base)
 		return json_null();
-	return json_pack("{s:o, s:o, s:s, s:b, s:o, s:o, s:o, s:s, s:b, s:o}", "path",
+	return json_pack("{s:o, s:o, s:s, s:b, s:o, s:o, s:o, s:s, s:b, s:o, s:b}", "path",
 			 report_text_json(base->path), "path_absolute",
 			 report_text_json(base->path_absolute), "format",
 			 base_format_name(base->format), "owned", base->owned, "file_bytes",
 			 number(base->file_bytes), "disk_bytes", number(base->disk_bytes),
 			 "vhd_uuid", vhd_uuid_text(base), "digest_kind",
 			 digest_kind_text(base->digest_kind), "found", !base_problem, "problem",
-			 base_problem ? report_text_json(base_problem) : json_null());
+			 base_problem ? report_text_json(base_problem) : json_null(), "holes_known",
+			 counts->holes_known);
 }
 
 static json_t *plane_json(const struct image *image, unsigned int i)
@@ -244,7 +281,7 @@ static int fill(json_t *info, const struct report *report, const char *base_prob
 				   json_boolean(is_server_encrypted(report, counts)));
 	bad |= json_object_set_new(info, "encryption", report_encryption_json(report));
 	bad |= json_object_set_new(info, "sectors", sectors_json(counts));
-	bad |= json_object_set_new(info, "base", base_json(image, base_problem));
+	bad |= json_object_set_new(info, "base", base_json(image, base_problem, counts));
 	bad |= json_object_set_new(info, "planes", planes_json(image));
 	bad |= json_object_set_new(info, "key_slots", key_slots_json(image));
 	bad |= json_object_set_new(info, "damaged_blocks", number(counts->damaged_blocks));
@@ -268,9 +305,9 @@ static int fill_file(json_t *info, const struct image *image)
 
 int report_info_json(const struct report *report, const char *base_problem, json_t **ret_info)
 {
-	struct counts counts = { 0 };
+	struct counts counts;
 	json_t *info;
-	int r = report_walk(report, count_extent, &counts);
+	int r = count(report, &counts);
 
 	if (r < 0)
 		return r;

@@ -154,6 +154,8 @@ int image_format(struct ring *ring, int fd, const struct image_recipe *recipe)
 	draft->fd = fd;
 	superblock_layout(&draft->super, recipe->disk_bytes);
 	draft->super.generation = le64_of(1);
+	draft->super.counts[SEAL_ENTRY_BASE] = le64_of(bytes_to_sectors(recipe->disk_bytes));
+	draft->super.counts_generation = le64_of(1);
 	r = recipe->uuid ? 0 : uuid_make(draft->super.uuid);
 	if (recipe->uuid)
 		memcpy(draft->super.uuid, recipe->uuid, SEAL_UUID_BYTES);

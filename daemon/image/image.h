@@ -47,6 +47,9 @@ struct image {
 	struct base base;		    /* open when serving */
 	bool base_touched;		    /* its mtime has changed, its digest has not */
 	const struct store *owned_base;	    /* of @base, when it is to be punched; or NULL */
+	struct extents base_extents;	    /* of the disk, in memory, if map.config says so */
+	uint64_t *base_bounds;		    /* their memory */
+	uint64_t base_extents_digest;	    /* as in the superblock */
 
 	struct keyring_keys *keys; /* NULL: locked, or revoked */
 	unsigned int key_slot;	   /* that opened it */
@@ -218,6 +221,20 @@ int MUST_CHECK image_settle(struct image *image);
  * negative errno; nothing is written when there are none.
  */
 int MUST_CHECK image_drop_unnamed_keys(struct image *image);
+
+/*
+ * counts.c. Find the extents of the base, which is open, for map.config; there are
+ * none afterwards when they are too many, or take too long, or cannot be read.
+ */
+void image_find_base_extents(struct image *image);
+/* Does image->super carry counts, and are they of it? */
+bool image_has_counts(const struct image *image);
+/* From image->super to the map, if there are any, and back, or none. */
+void image_load_counts(struct image *image);
+void image_store_counts(struct image *image);
+/* Read all map blocks that are not in memory, and count; or only if that must be. */
+void image_count(struct image *image);
+void image_count_if_needed(struct image *image);
 
 /*
  * recover.c: punch all that no entry names. Returns 0 also when the file system

@@ -78,6 +78,7 @@ int image_write_super(struct image *image)
 	int r;
 
 	image->super.generation = le64_of(le64_get(image->super.generation) + 1);
+	image_store_counts(image);
 	r = superblock_finish(&image->super, &image->lane.mac);
 	return r == 0 ? image_put_super(image) : r;
 }

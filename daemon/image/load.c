@@ -265,6 +265,7 @@ static int load(struct image *image, struct problem *problem)
 		problem_set(problem, "image", image->path, "no memory for its map");
 		return r;
 	}
+	image_load_counts(image);
 	image->lane.disk = &image->disk;
 	image->lane.ring = image->ring;
 	image->lane.inbox = &image->inbox;
@@ -314,6 +315,7 @@ struct image *image_free(struct image *image)
 	if (image->entries_memory)
 		munmap(image->entries_memory, map_entries_bytes(image->disk.nr_sectors));
 	base_close(&image->base);
+	free(image->base_bounds);
 	key_mem_free(image->keys);
 	store_close(&image->store);
 	free(image);

@@ -218,6 +218,7 @@ int image_recover(struct image *image, const struct dirty_file *dirty, struct pr
 
 	if (recover_blocks(image) < 0)
 		return failed(image, "its map cannot be read or written", problem);
+	image_count(image);
 	if (dirty) {
 		merge.scratch.area_seq[0] = 1;
 		*records = (struct dirty_file){ .header = &merge.scratch, .seq = 1 };

@@ -326,8 +326,11 @@ int image_start(struct image *image, const struct image_session *session, struct
 	}
 	/* Else what has been superseded would stay in it, and the image be marked clean. */
 	assert(!image->base_identity.owned || image->owned_base);
+	image_find_base_extents(image);
 	if (!was_clean)
 		r = recover(image, session, problem);
+	else
+		image_count_if_needed(image);
 	if (r == 0)
 		r = begin_session(image, session, was_clean, problem);
 	return r;

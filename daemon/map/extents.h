@@ -4,7 +4,7 @@
  * one becomes the other. Frozen once made (image/counts.c); any thread.
  *
  * A lookup is a search in memory, so it may be done under the map's lock. Bounds
- * take 8 bytes each; of a base with more than BASE_BOUNDS_MAX there are none.
+ * take 8 bytes each.
  */
 #ifndef MAP_EXTENTS_H
 #define MAP_EXTENTS_H

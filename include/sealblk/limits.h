@@ -24,6 +24,8 @@ enum {
 enum {
 	BASE_LAYERS_MAX = 32,	       /* files of a chain of differencing VHDs */
 	VHD_BAT_ENTRIES_MAX = 4 << 20, /* 16 MiB of memory: the largest disk in blocks of 512 KiB */
+	BASE_BOUNDS_MAX = 1 << 20,     /* of its extents, in memory: 8 MiB */
+	BASE_BOUNDS_MS = 2000, /* to find them when an image is opened; cold, it may take minutes */
 };
 
 /* The name/value area of an image. */
@@ -99,7 +101,7 @@ enum {
 	REWRITE_BYTES = 1 << 20, /* of a piece: one read, one write */
 	REWRITES_MAX = 16,	 /* pieces in flight per image */
 	REWRITE_SKIP_MAX = 4096, /* map blocks looked at in one turn */
-	REWRITE_LOOK_MAX = 1024,   /* map blocks read in one turn */
+	REWRITE_LOOK_MAX = 1024, /* map blocks read in one turn */
 	REWRITE_REST = 9,	 /* beside clients: of ten parts of time, so many are theirs */
 	REWRITE_QUIET_MS = 200,	 /* no client's request for so long: none is there */
 	REWRITE_AGAIN_MS = 5000, /* to try again what failed */

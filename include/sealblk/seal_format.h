@@ -129,7 +129,14 @@ struct seal_superblock {
 	/* Background rewrites under way: bits of enum seal_rewrite. */
 	uint8_t rewrites;
 	uint8_t rewrites_paused; /* of these */
-	uint8_t reserved3[512 - 234];
+	uint8_t reserved3[256 - 234];
+	/* Of a clean image, when @counts_generation is @generation: see docs/format.md 2. */
+	le64 counts[16]; /* sectors by map value */
+	le64 counts_generation;
+	le64 counts_base_data;	  /* sectors of entry 0 that are data of the base ... */
+	le64 counts_base_extents; /* ... if this is not 0: from a digest of its extents */
+
+	uint8_t reserved6[512 - 408];
 	struct seal_plane planes[PLANES_MAX];
 
 	uint8_t reserved4[4096 - 512 - 64 * PLANES_MAX - 48];
@@ -140,6 +147,7 @@ struct seal_superblock {
 };
 _Static_assert(sizeof(struct seal_superblock) == 4096, "superblock");
 _Static_assert(offsetof(struct seal_superblock, generation) == 56, "superblock layout");
+_Static_assert(offsetof(struct seal_superblock, counts) == 256, "superblock layout");
 _Static_assert(offsetof(struct seal_superblock, planes) == 512, "superblock layout");
 _Static_assert(offsetof(struct seal_superblock, mac_key_id) == 4048, "superblock layout");
 _Static_assert(_Alignof(struct seal_superblock) == 1, "may lie at any address");

@@ -162,10 +162,20 @@ for places in '100 65636' '131172 196708' '262244 327780'; do
 done
 
 # Of a map block: its sectors are damaged, the rest is still told. The map of this
-# image begins at 2 MiB.
+# image begins at 2 MiB. info reads no map block, until somebody has found one damaged.
+mv away.vhd base.vhd
 cp image.seal damaged.seal
 damage damaged.seal $((2 * 1024 * 1024 + 200))
-expect_equal '1 false' "$("$sealblk" info --json damaged.seal |
-	jq -r '"\(.damaged_blocks) \(.server_encrypted)"')" "a damaged block"
+damage_of() {
+	"$sealblk" info --json damaged.seal |
+		jq -r '"\(.damaged_blocks) \(.sectors.damaged) \(.server_encrypted)"'
+}
+expect_equal '0 0 true' "$(damage_of)" "a damaged block that nobody has looked at"
+start_daemon --socket "$socket" --key-file key damaged.seal
+expect_equal '0 0 true' "$(damage_of)" "a damaged block, served"
+qemu-io -f raw -c 'read 1M 512' "$(nbd_uri "$socket")" >read.out 2>&1 || true
+grep -q 'Input/output error' read.out || fail "the damaged block can be read"
+expect_equal '1 7936 false' "$(damage_of)" "a damaged block that was found"
+stop_daemon
 expect_equal '0 4063232 damaged' "$("$sealblk" map --json damaged.seal |
 	jq -r '.extents[0] | "\(.offset_bytes) \(.length_bytes) \(.state)"')"

@@ -81,7 +81,7 @@ static inline void fixture_done(struct fixture *fixture)
 	cr_assert_eq(rmdir(fixture->folder), 0, "something was left behind");
 }
 
-/* Put entries of block @index into memory: @value in sectors [first, end), zero around them. */
+/* Put entries of block @index into memory, behind the back of the map's counts: @value in sectors [first, end), zero around them. */
 static inline void fixture_set_block(struct fixture *fixture, uint64_t index, uint32_t first,
 				     uint32_t end, uint8_t value)
 {
@@ -92,12 +92,14 @@ static inline void fixture_set_block(struct fixture *fixture, uint64_t index, ui
 		body[i / 2] =
 			(uint8_t)((body[i / 2] & (i % 2 ? 0x0f : 0xf0)) | value << (i % 2 * 4));
 	map_install(&fixture->image->disk.map, index, body, 0);
+	fixture->image->disk.map.counts.known = false;
 }
 
 /* Claim that block @index is on disk, where nothing is. */
 static inline void fixture_damage_block(struct fixture *fixture, uint64_t index)
 {
 	atomic_fetch_or(&fixture->image->disk.map.written[index / 64], (uint64_t)1 << (index % 64));
+	fixture->image->disk.map.counts.known = false;
 }
 
 #endif

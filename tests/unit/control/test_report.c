@@ -250,6 +250,41 @@ Test(report, info_counts_sectors_by_state)
 	fixture_done(&fixture);
 }
 
+static void expect_sectors(struct fixture *fixture, uint64_t base, uint64_t zero, uint64_t sealed)
+{
+	json_t *info = info_of(fixture, NULL);
+
+	cr_expect_eq(number_at(info, "sectors", "base"), base);
+	cr_expect_eq(number_at(info, "sectors", "zero"), zero);
+	cr_expect_eq(number_at(info, "sectors", "plain"), 0);
+	cr_expect_eq(number_at(info, "sectors", "sealed"), sealed);
+	cr_expect_eq(number_at(info, "sectors", "damaged"), 0);
+	json_decref(info);
+}
+
+Test(report, info_takes_the_maps_counts_where_it_has_any)
+{
+	struct fixture fixture;
+	struct map_counts *counts;
+
+	set_up_with_base(&fixture);
+	counts = &fixture.image->disk.map.counts;
+	*counts = (struct map_counts){ .known = true, .base_known = true, .base_data = 3 };
+	counts->sectors[SEAL_ENTRY_BASE] = 10;
+	counts->sectors[SEAL_ENTRY_ZERO] = 100;
+	counts->sectors[SEALED_PLANE] = 1000;
+	expect_sectors(&fixture, 3, 107, 1000);
+	counts->base_known = false;
+	expect_sectors(&fixture, BASE_DATA_SECTORS, FIXTURE_SECTORS - BASE_DATA_SECTORS, 0);
+	counts->base_known = true;
+	counts->known = false;
+	expect_sectors(&fixture, BASE_DATA_SECTORS, FIXTURE_SECTORS - BASE_DATA_SECTORS, 0);
+	counts->known = true;
+	atomic_store(&fixture.image->disk.map.damaged, true);
+	expect_sectors(&fixture, BASE_DATA_SECTORS, FIXTURE_SECTORS - BASE_DATA_SECTORS, 0);
+	fixture_done(&fixture);
+}
+
 Test(report, info_tells_times_in_utc_and_null_for_never)
 {
 	struct fixture fixture;
