@@ -151,6 +151,60 @@ static void verify_keys(struct explorer *x, const struct world *world)
 	}
 }
 
+/* As they are in memory or, if not there, on the medium: of a block that has not changed since. */
+static void read_entries(const struct world *world, uint64_t index,
+			 uint8_t ret_body[SEAL_BLOCK_BODY_BYTES])
+{
+	struct map *map = &world->image->disk.map;
+	struct seal_block block;
+
+	if (map_copy_block(map, index, ret_body) == 0)
+		return;
+	/* Opened after a clean close, so both slots are the same. */
+	sim_peek(world->sim, world->fd, SIM_MEDIUM, map_pair_offset(map, index), &block,
+		 sizeof(block));
+	memcpy(ret_body, block.body, SEAL_BLOCK_BODY_BYTES);
+}
+
+/* What the map has counted is what a walk over it counts. */
+static void verify_counts(struct explorer *x, const struct world *world)
+{
+	struct map *map = &world->image->disk.map;
+	const struct map_counts counts = map_counts(map);
+	struct map_counts walked = { 0 };
+	uint8_t body[SEAL_BLOCK_BODY_BYTES];
+	uint32_t nr;
+
+	/* A block that cannot be read when the image is opened is not counted. */
+	if (!counts.known && x->fault_text)
+		return;
+	for (uint64_t i = 0; i < map->nr_blocks; i++) {
+		read_entries(world, i, body);
+		for (uint32_t at = 0; at < map_block_sectors(map, i); at += nr) {
+			const uint8_t entry = block_entry(body, at);
+
+			nr = block_run(body, at, map_block_sectors(map, i));
+			walked.sectors[entry] += nr;
+			if (entry == SEAL_ENTRY_BASE)
+				walked.base_data += extents_count_data(map->config.base_extents,
+								       map_block_first(i) + at, nr);
+		}
+	}
+	if (!counts.known || !counts.base_known)
+		verify_failed(x, "sectors are not counted");
+	for (unsigned int value = 0; value < MAP_VALUES; value++)
+		if (counts.sectors[value] != walked.sectors[value])
+			verify_failed(x,
+				      "%" PRIu64 " sectors are counted with entry %u, but %" PRIu64
+				      " have it",
+				      counts.sectors[value], value, walked.sectors[value]);
+	if (counts.base_data != walked.base_data)
+		verify_failed(x,
+			      "%" PRIu64 " sectors of the base are counted as data, but %" PRIu64
+			      " are",
+			      counts.base_data, walked.base_data);
+}
+
 void verify_world(struct explorer *x, struct world *world, const struct oracle *oracle,
 		  enum severity severity, uint32_t ret_contents[ORACLE_SECTORS_MAX])
 {
@@ -162,6 +216,7 @@ void verify_world(struct explorer *x, struct world *world, const struct oracle *
 		verify_failed(x, "a map block is damaged");
 	verify_policy(x, world, oracle);
 	verify_keys(x, world);
+	verify_counts(x, world);
 	r = world_read(world);
 	if (r < 0)
 		verify_failed(x, "READ: %s", strerror(-r));
@@ -192,6 +247,8 @@ static void verify_closed(struct explorer *x, const struct world *world)
 		sim_peek(world->sim, world->fd, SIM_MEDIUM, places[i], &super, sizeof(super));
 		if (super.open_state != SEAL_CLEAN)
 			verify_failed(x, "closed, but superblock %d is not clean", i);
+		if (le64_get(super.counts_generation) != le64_get(super.generation))
+			verify_failed(x, "closed, but superblock %d has no counts", i);
 	}
 	if (!slots_are_equal(world, map->config.bitmap_offset))
 		verify_failed(x, "closed, but the bitmap's slots differ");
@@ -205,6 +262,7 @@ static void verify_closed(struct explorer *x, const struct world *world)
 			   SEAL_NONCE_BYTES) == 0)
 			verify_failed(x, "closed, but a dirty file is left");
 	verify_places(x, world);
+	verify_counts(x, world);
 }
 
 void verify_opens(struct explorer *x, struct world *world)

@@ -17,9 +17,10 @@ void verify_failed_content(const struct explorer *x, uint32_t n, uint32_t found,
 void verify_opens(struct explorer *x, struct world *world);
 
 /*
- * @world is open: does it read as @oracle allows after @severity, and is every
- * place that no entry names empty? (Not asked with SEVERITY_NONE: there may
- * still be something to punch.) The contents found go to @ret_contents.
+ * @world is open: does it read as @oracle allows after @severity, are its sectors
+ * counted right, and is every place that no entry names empty? (The last is not
+ * asked with SEVERITY_NONE: there may still be something to punch.) The contents
+ * found go to @ret_contents.
  */
 void verify_world(struct explorer *x, struct world *world, const struct oracle *oracle,
 		  enum severity severity, uint32_t ret_contents[ORACLE_SECTORS_MAX]);
