@@ -116,12 +116,16 @@ void image_find_base_extents(struct image *image)
 
 	if (!config->has_base || !config->base_extent)
 		return;
-	if (find_bounds(config, &finder) < 0) {
+	image->base_starts = NULL;
+	if (find_bounds(config, &finder) == 0)
+		image->base_starts = calloc((uint64_t)finder.nr + 2, sizeof(*image->base_starts));
+	if (!image->base_starts) {
 		free(finder.bounds);
 		return;
 	}
 	image->base_bounds = finder.bounds;
-	image->base_extents = (struct extents){ finder.bounds, finder.nr };
+	image->base_extents = (struct extents){ .bounds = finder.bounds, .nr_bounds = finder.nr };
+	extents_index(&image->base_extents, image->base_starts, config->disk_sectors);
 	image->base_extents_digest = digest_of(&finder);
 	/* From here on everybody sees the holes that are counted by. */
 	config->base_extents = &image->base_extents;

@@ -48,8 +48,9 @@ struct image {
 	bool base_touched;		    /* its mtime has changed, its digest has not */
 	const struct store *owned_base;	    /* of @base, when it is to be punched; or NULL */
 	struct extents base_extents;	    /* of the disk, in memory, if map.config says so */
-	uint64_t *base_bounds;		    /* their memory */
-	uint64_t base_extents_digest;	    /* as in the superblock */
+	uint64_t *base_bounds;		    /* their memory ... */
+	uint32_t *base_starts;
+	uint64_t base_extents_digest; /* as in the superblock */
 
 	struct keyring_keys *keys; /* NULL: locked, or revoked */
 	unsigned int key_slot;	   /* that opened it */

@@ -316,6 +316,7 @@ struct image *image_free(struct image *image)
 		munmap(image->entries_memory, map_entries_bytes(image->disk.nr_sectors));
 	base_close(&image->base);
 	free(image->base_bounds);
+	free(image->base_starts);
 	key_mem_free(image->keys);
 	store_close(&image->store);
 	free(image);

@@ -4,10 +4,29 @@
 
 #include "sealblk/units.h"
 
+void extents_index(struct extents *extents, uint32_t *starts, uint64_t end_sector)
+{
+	uint32_t bound = 0;
+	uint64_t last;
+
+	extents->shift = 0;
+	while (end_sector >> extents->shift > extents->nr_bounds)
+		extents->shift++;
+	last = end_sector >> extents->shift;
+	for (uint64_t i = 0; i <= last; i++) {
+		while (bound < extents->nr_bounds && extents->bounds[bound] < i << extents->shift)
+			bound++;
+		starts[i] = bound;
+	}
+	starts[last + 1] = extents->nr_bounds;
+	extents->starts = starts;
+}
+
 /* How many bounds there are up to @sector, including it: odd, and it is data. */
 static uint32_t bounds_up_to(const struct extents *extents, uint64_t sector)
 {
-	uint32_t first = 0, end = extents->nr_bounds;
+	uint32_t first = extents->starts[sector >> extents->shift];
+	uint32_t end = extents->starts[(sector >> extents->shift) + 1];
 
 	while (first < end) {
 		uint32_t middle = first + (end - first) / 2;

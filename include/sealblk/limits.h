@@ -24,7 +24,7 @@ enum {
 enum {
 	BASE_LAYERS_MAX = 32,	       /* files of a chain of differencing VHDs */
 	VHD_BAT_ENTRIES_MAX = 4 << 20, /* 16 MiB of memory: the largest disk in blocks of 512 KiB */
-	BASE_BOUNDS_MAX = 1 << 20,     /* of its extents, in memory: 8 MiB */
+	BASE_BOUNDS_MAX = 1 << 20,     /* of its extents, in memory: 12 MiB */
 	BASE_BOUNDS_MS = 2000, /* to find them when an image is opened; cold, it may take minutes */
 };
 

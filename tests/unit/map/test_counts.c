@@ -34,6 +34,7 @@ struct world {
 	struct inbox inbox;
 	struct extents base;
 	uint64_t bounds[2 * PERIODS];
+	uint32_t starts[2 * PERIODS + 2];
 	FILE *file;
 	void *dirty_memory;
 	struct waiter waiter;
@@ -88,7 +89,8 @@ static struct world *world_new(bool has_base)
 		world->bounds[2 * i] = i * PERIOD;
 		world->bounds[2 * i + 1] = i * PERIOD + DATA;
 	}
-	world->base = (struct extents){ world->bounds, 2 * PERIODS };
+	world->base = (struct extents){ .bounds = world->bounds, .nr_bounds = 2 * PERIODS };
+	extents_index(&world->base, world->starts, SECTORS);
 	world->file = tmpfile();
 	config->fd = fileno(world->file);
 	config->disk_sectors = SECTORS;
