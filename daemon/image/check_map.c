@@ -212,9 +212,12 @@ static void check_map_block(struct check *check, uint64_t index)
 	int slot = check_pair(check, &pair);
 
 	check->result.nr_map_blocks++;
-	if (slot < 0)
+	if (slot < 0) {
 		bitset_add(check->damaged, index);
-	else if (index == check->nr_blocks - 1)
+		return;
+	}
+	check_count_block(check, index, check->pair[slot].body);
+	if (index == check->nr_blocks - 1)
 		check_tail(check, &pair, check->pair[slot].body);
 }
 
@@ -251,6 +254,7 @@ int check_map(struct check *check)
 	for (uint64_t i = bitset_next(check->written, 0, check->nr_blocks); i < check->nr_blocks;
 	     i = bitset_next(check->written, i + 1, check->nr_blocks))
 		check_map_block(check, i);
+	check_counts(check);
 	if (check->result.unclean)
 		tell_unclean(check);
 	check->result.has_map = true;

@@ -51,6 +51,8 @@ struct check {
 	uint64_t plane_born[MAP_VALUES]; /* as in struct block_identity */
 	uint64_t *written;		 /* a bit per map block; from the bitmap */
 	uint64_t *damaged;		 /* a bit per map block */
+	uint64_t counted[MAP_VALUES];	 /* sectors by their entry, of blocks that are right ... */
+	uint64_t nr_counted;		 /* ... and all of these */
 	bool bits_missing;   /* a bitmap block is damaged: what was written is unknown */
 	uint64_t nr_lagging; /* pairs of an unclean image that recovery will make equal */
 	bool keys_missing;   /* somebody names one that the keyring does not hold */
@@ -121,6 +123,11 @@ const uint8_t *check_map_body(struct check *check, uint64_t index);
 
 /* Is neither slot of block @index whole? Said of one that was never written. */
 bool check_map_is_bare(struct check *check, uint64_t index);
+
+/* check_counts.c: count what a block of the map says; and hold all of it against the superblock. */
+void check_count_block(struct check *check, uint64_t index,
+		       const uint8_t body[SEAL_BLOCK_BODY_BYTES]);
+void check_counts(struct check *check);
 
 /* check_dirty.c: the dirty file, if the image was not closed. */
 void check_dirty(struct check *check);

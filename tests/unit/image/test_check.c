@@ -211,6 +211,8 @@ static void write_map(struct fixture *f)
 	static const uint8_t sector[SECTOR_BYTES] = { 1 };
 	uint64_t plane = le64_get(f->super.planes[0].file_offset_bytes);
 
+	f->super.counts_generation = le64_of(0);
+	write_super(f, &f->mac);
 	write_bitmap(f);
 	write_pair(f, 0, 0, 0, &f->mac);
 	write_pair(f, 1, 7, SEALED, &f->mac);
@@ -243,6 +245,44 @@ Test(check, an_image_with_a_map_is_sound)
 	expect_sound(f, true);
 	cr_expect_eq(f->result.nr_map_blocks, 3);
 	cr_expect_eq(f->nr_told, 0);
+	tear_down(f);
+}
+
+/* Counts for write_map(), and for as many sectors more. */
+static void write_counts(struct fixture *f, uint64_t too_many)
+{
+	f->super.counts[0] = le64_of(DISK_SECTORS - 1);
+	f->super.counts[SEALED] = le64_of(1 + too_many);
+	f->super.counts_generation = f->super.generation;
+	write_super(f, &f->mac);
+}
+
+Test(check, counts_are_held_against_the_map)
+{
+	struct fixture *f = set_up();
+
+	write_map(f);
+	write_counts(f, 0);
+	expect_sound(f, true);
+	write_counts(f, 5);
+	expect_problem(f, true, "superblock", "counts 6 sectors of map value 2, but the map has 1");
+	expect_problem(f, false, "superblock", "counts 6 sectors");
+	f->super.generation = le64_of(le64_get(f->super.generation) + 1);
+	write_super(f, &f->mac);
+	expect_sound(f, true);
+	tear_down(f);
+}
+
+Test(check, counts_of_an_image_with_a_damaged_block_are_not_judged)
+{
+	struct fixture *f = set_up();
+
+	write_map(f);
+	write_counts(f, 5);
+	write_slot(f, 0, 1, 6, 0, SEAL_ENTRY_ZERO, &f->mac);
+	expect_problem(f, true, "map block 0", "though the image was closed");
+	set_unclean(f);
+	expect_sound(f, true);
 	tear_down(f);
 }
 
