@@ -66,6 +66,7 @@ both one.raw 'write -P 1 0 512' 'write -P 2 4062720 1024' 'write -P 3 8126464 20
 stop_daemon
 expect_image one.seal one.raw --key-file "$key"
 expect_info one.seal 'open_state: clean'
+expect_info one.seal 'counts: right'
 # Without -u, qemu asks for zeros that keep their space: they are sealed like data.
 expect_states one.seal sealed zero sealed zero sealed zero sealed zero sealed zero sealed \
 	zero sealed
@@ -111,6 +112,7 @@ both plain.raw 'write -P 1 0 5M' 'discard 2M 1M'
 stop_daemon
 expect_image plain.seal plain.raw --passphrase-file phrase
 expect_info plain.seal 'sectors.plain: 8192'
+expect_info plain.seal 'counts: right'
 echo "- a plain plane, a passphrase"
 
 # ---- kill -9: what was flushed is in the image, the rest in the dirty file --------
@@ -125,6 +127,7 @@ qemu-io -f raw -t writeback -d unmap "${late[@]}" -c 'sigraise 9' "$(nbd_uri "$s
 kill_daemon
 qemu-io -f raw -d unmap "${late[@]}" kill.raw >>qemu-io.log
 expect_info kill.seal 'open_state: unclean'
+expect_info kill.seal 'counts: none'
 name=$(sed -n 's/^uuid: //p' info.out).$(sed -n 's/^open_nonce: //p' info.out).dirty
 runtime=$XDG_RUNTIME_DIR/sealblk
 ((EUID == 0)) && runtime=/run/sealblk

@@ -223,6 +223,10 @@ class Superblock:
         self.boot_id = data[216:232]
         self.planes = [Plane(data[512 + 64 * i:576 + 64 * i]) for i in range(PLANES_MAX)]
         self.mac_key_id = number(data, SUPERBLOCK.mac_key_id, 8)
+        self.counts = [number(data, 256 + 8 * i, 8) for i in range(16)]
+        self.counts_base_data = number(data, 392, 8)
+        self.has_counts = (self.open_state == CLEAN
+                           and number(data, 384, 8) == self.generation)
 
     @property
     def sectors(self):
@@ -606,6 +610,20 @@ class Image:
         yield last
 
 
+    def verify_counts(self):
+        """Are the superblock's counts those of the map? "none" where it has none."""
+        if not self.super.has_counts:
+            return "none"
+        counts = [0] * 16
+        for block in range(self.super.map_blocks):
+            first = block * BLOCK_SECTORS
+            for _, nr, entry in self.runs(first, min(BLOCK_SECTORS, self.super.sectors - first)):
+                counts[entry] += nr
+        if counts != self.super.counts or self.super.counts_base_data > counts[0]:
+            raise Refused(f"counts {self.super.counts}, but the map has {counts}")
+        return "right"
+
+
 # ---- the program ------------------------------------------------------------
 
 def print_info(image):
@@ -634,6 +652,7 @@ def print_info(image):
         counts[state] += nr
     for state, nr in counts.items():
         print(f"sectors.{state}: {nr}")
+    print(f"counts: {image.verify_counts()}")
     print(f"macs: {'checked' if image.mac_key else 'not checked'}")
 
 

@@ -277,7 +277,8 @@ Test(image_counts, are_made_anew_after_a_crash)
 static void write_once_more(struct seal_superblock *super)
 {
 	super->generation = le64_of(le64_get(super->generation) + 1);
-	super->counts[0] = le64_of(7);
+	super->counts[0] = le64_of(le64_get(super->counts[0]) - 7);
+	super->counts[1] = le64_of(7);
 }
 
 static void lose_a_sector(struct seal_superblock *super)
