@@ -44,8 +44,8 @@ static bool take_counts(const struct report *report, struct counts *ret_counts)
 
 	if (!taken.known || !taken.base_known || atomic_load(&map->damaged))
 		return false;
-	for (uint8_t entry = 0; entry < MAP_VALUES; entry++)
-		counts.sectors[report_state_of_entry(map, entry)] += taken.sectors[entry];
+	for (unsigned int entry = 0; entry < MAP_VALUES; entry++)
+		counts.sectors[report_state_of_entry(map, (uint8_t)entry)] += taken.sectors[entry];
 	if (map->config.has_base) {
 		counts.sectors[REPORT_BASE] = taken.base_data;
 		counts.sectors[REPORT_ZERO] += taken.sectors[SEAL_ENTRY_BASE] - taken.base_data;

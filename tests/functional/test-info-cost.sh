@@ -57,8 +57,8 @@ PY
 
 # The best of three, so that what else the machine does matters less.
 expect_fast_info() {
-	local began took best=$((info_ms_max + 1)) i
-	for i in 1 2 3; do
+	local began took best=$((info_ms_max + 1))
+	for _ in 1 2 3; do
 		began=$(date +%s%3N)
 		"$sealblk" info --json image.seal >info.json
 		took=$(($(date +%s%3N) - began))
