@@ -220,6 +220,18 @@ static void flushed(struct request *request)
 	CONTAINER_OF(request, struct rewriter, flush)->flushing = false;
 }
 
+/*
+ * Where punching fails, the next open tries it again, in planes that there are, and
+ * in a base that the image has: a base of its own must be empty before it goes.
+ */
+static bool may_leave_places(const struct rewriter *rewriter)
+{
+	const struct image *image = rewriter->image;
+
+	return !(rewriter->jobs & SEAL_REWRITE_ENCRYPT) || !image->super.has_base ||
+	       !image->base_identity.owned;
+}
+
 /* Rounds until the entries are durable, their old places gone, and both slots say so. */
 static int turn_sweep(struct rewriter *rewriter)
 {
@@ -228,6 +240,10 @@ static int turn_sweep(struct rewriter *rewriter)
 
 	if (rewriter->flushing)
 		return -1;
+	if (map_is_swept_as_can_be(map) && !may_leave_places(rewriter) && !map_is_swept(map)) {
+		atomic_store(&rewriter->image->rewrite.error, -EOPNOTSUPP);
+		return REWRITE_AGAIN_MS;
+	}
 	if (map_is_swept_as_can_be(map) && (!map_is_stale(map) || now_us >= rewriter->look_at_us)) {
 		rewriter->phase = REWRITER_LOOK;
 		rewriter->look_block = 0;

@@ -185,7 +185,8 @@ static void verify_counts(struct explorer *x, const struct world *world)
 
 			nr = block_run(body, at, map_block_sectors(map, i));
 			walked.sectors[entry] += nr;
-			if (entry == SEAL_ENTRY_BASE)
+			/* An image that was encrypted has no base any more. */
+			if (entry == SEAL_ENTRY_BASE && map->config.base_extents)
 				walked.base_data += extents_count_data(map->config.base_extents,
 								       map_block_first(i) + at, nr);
 		}
