@@ -148,6 +148,14 @@ expect_equal "$((8 * mib + 512))" "$(stat -c %s base.vhd)" "length of the base"
 start_daemon --read-only --socket "$socket" --key-file key own.seal
 reads_right
 stop_daemon
+# The VHD as it was at first, put back: the same goes once more.
+cp pristine.vhd base.vhd
+start_daemon --socket "$socket" --key-file key own.seal
+expect_equal 0 "$(left_in base.vhd)" "sectors in the clear in a base put back"
+reads_right
+stop_daemon
+expect_equal true "$(info own.seal .server_encrypted)"
+expect_exit 0 "$sealblk" check --key-file key own.seal
 echo '- what is rewritten goes'
 
 # ---- where nothing can be punched, zeros are written ------------------------------
