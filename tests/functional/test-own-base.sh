@@ -110,6 +110,15 @@ refuse 1 'base busy\.vhd: cannot be owned now: another program has it open' \
 stop_daemon
 expect_same pristine.vhd busy.vhd
 [[ ! -e other.seal ]] || fail "an image was made all the same"
+# An image that cannot be made leaves the base as it was.
+cp pristine.vhd fresh.vhd
+refuse 1 'image own\.seal: exists already' \
+	"$sealblk" create --base fresh.vhd --own-base --key-file key own.seal
+refuse 1 'fresh\.vhd: .*cannot be recorded' \
+	"$sealblk" create --base fresh.vhd --own-base --key-file key nowhere/other.seal
+refuse 1 'image .*: cannot be created' \
+	"$sealblk" create --base fresh.vhd --own-base --key-file key /proc/other.seal
+expect_same pristine.vhd fresh.vhd
 echo '- making one'
 
 # ---- what is rewritten goes -----------------------------------------------------
