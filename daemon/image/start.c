@@ -330,13 +330,15 @@ int image_stop(struct image *image, struct problem *problem)
 {
 	int r;
 
-	if (!image->started)
-		return 0;
-	if (image->super.revoked) {
-		problem_set(problem, "image", image->path,
-			    "could not be closed cleanly when its keys were revoked");
+	if (image->super.revoked && (image->started || atomic_load(&image->disk.map.failed))) {
+		problem_set(
+			problem, "image", image->path,
+			"was not closed cleanly: when its keys were revoked or restored, a write "
+			"failed or hung");
 		return -EIO;
 	}
+	if (!image->started)
+		return 0;
 	map_set_lanes(&image->disk.map, &image->only_lane, 1);
 	r = image_settle(image);
 	if (r == 0 && image->disk.map.punch_failed) {

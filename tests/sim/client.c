@@ -259,14 +259,14 @@ static bool turn_rewrite(struct client *client)
 	return true;
 }
 
-/* Revoked is durable, all of it: as if flushed. Then the keys come back. */
+/* Revoked, all is durable, as if flushed; unless writing has failed. Then the keys come back. */
 static void end_revoke(struct client *client, int rest)
 {
 	struct client_op *op = client->revoking;
 	int r = world_revoke_end(client->world, rest);
 
 	client->revoking = NULL;
-	if (r == 0)
+	if (r == 0 && !atomic_load(&client->world->image->disk.map.failed))
 		oracle_flushed(client->oracle, op->issued_at);
 	if (r == 0)
 		r = world_restore(client->world);

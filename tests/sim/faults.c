@@ -74,6 +74,7 @@ static const struct {
 	{ START_FRESH, "N W0 L W1" },	{ START_REKEYED, "W1 - W0 L" },
 	{ START_FRESH, "W0 L c W1 L" }, { START_FRESH, "W0 E W1 L" },
 	{ START_SEALED, "X W0 L" },	{ START_HALF, "+ E W1 L" },
+	{ START_FRESH, "W0 V W1 L" },	{ START_SEALED, "T0 W1& V R1 L" },
 };
 
 /* What became of a run until it was closed or crashed. */
@@ -85,6 +86,8 @@ struct outcome {
 	struct oracle oracle;
 	bool spoiled;  /* writes and flushes fail for good */
 	bool may_lose; /* to open it after a kill may take --accept-loss */
+	/* The keys are gone for good; what was revoked first may have been durable by then. */
+	bool revoke_failed;
 };
 
 /* ---- while it runs -------------------------------------------------------- */
@@ -121,7 +124,7 @@ static void judge_answer(const struct outcome *out, const struct client_op *op, 
 		verify_failed(out->x, "%c succeeds after a failure", letter);
 	if (op_is_durable(letter) && op->error == 0 && sync_failed)
 		verify_failed(out->x, "%c succeeds although an fdatasync failed", letter);
-	if (letter == 'R' && op->error < 0 && out->fault->kind != RING_READ)
+	if (letter == 'R' && op->error < 0 && out->fault->kind != RING_READ && !out->revoke_failed)
 		verify_failed(out->x, "READ fails");
 	if (out->fault->error == 0 && op->error < 0)
 		verify_failed(out->x, "%c fails, but nothing did", letter);
@@ -143,7 +146,8 @@ static void judge_spoiled(struct outcome *out, const struct client_op *op)
 {
 	const bool failed = atomic_load(&out->world->image->disk.map.failed);
 
-	out->spoiled |= op->error == -EIO && out->fault->kind != RING_READ;
+	out->revoke_failed |= op->step->op == 'V' && op->error < 0;
+	out->spoiled |= op->error == -EIO && (out->fault->kind != RING_READ || op->step->op == 'V');
 	/* A round of the daemon's own has nobody to tell: the next one who asks is told. */
 	out->spoiled |= failed && (op->step->op == 'c' || fails_in_sweep(out));
 	if (failed && !out->spoiled)
@@ -215,7 +219,7 @@ static void reopen(const struct outcome *out, struct world *after, enum severity
 	}
 	if (r < 0)
 		verify_failed(x, "does not open: %s", after->problem.text);
-	if (out->spoiled && severity == SEVERITY_KILL)
+	if (out->spoiled && severity == SEVERITY_KILL && !out->revoke_failed)
 		verify_failed(x, "opens as if nothing had failed");
 	x->nr_recoveries++;
 	verify_world(x, after, &out->oracle, severity, contents);
@@ -259,7 +263,7 @@ static void read_on(struct outcome *out)
 {
 	uint32_t contents[ORACLE_SECTORS_MAX];
 
-	if (out->fault->kind == RING_READ)
+	if (out->fault->kind == RING_READ || out->revoke_failed)
 		return;
 	verify_world(out->x, out->world, &out->oracle, SEVERITY_NONE, contents);
 }
