@@ -195,6 +195,34 @@ start_daemon --socket "$socket" --key-file new image.seal
 nbd_io "$socket" 'read -P 8 0 1M' 'read -P 7 1M 1M' 'read -P 9 2M 1M'
 stop_daemon
 
+# WRITEs whose payload is on its way: the one begun before the revoke and the one begun after
+# it both get EPERM when all of it has come, the large one too; then I/O goes on behind them.
+start_daemon --socket "$socket" --key-file new image.seal
+PYTHONPATH=$SRC_DIR/tests/tools python3 - "$socket" "$sealblk" <<'PY'
+import select, subprocess, sys
+import raw_nbd as nbd
+
+socket, sealblk = sys.argv[1:]
+early, late = nbd.Client(socket, go=""), nbd.Client(socket, go="")
+early.request(nbd.WRITE, 0, 8 * nbd.MIB, cookie=1, payload=bytes(3 * nbd.MIB))
+nbd.Client(socket, go="").read(0, 512)  # the daemon has seen to the one before
+subprocess.run([sealblk, "key", "revoke", "image.seal"], check=True, stdout=subprocess.DEVNULL)
+late.request(nbd.WRITE, 0, 2 * nbd.MIB, cookie=2, payload=bytes(nbd.MIB))
+assert not select.select([early.socket, late.socket], [], [], 0.3)[0], "answered too early"
+early.send(bytes(5 * nbd.MIB))
+late.send(bytes(nbd.MIB))
+for client, cookie in ((early, 1), (late, 2)):
+    reply = client.reply()
+    assert (reply.cookie, reply.error) == (cookie, nbd.EPERM), (reply.cookie, reply.error)
+    assert client.do(nbd.FLUSH).error == nbd.EPERM
+subprocess.run([sealblk, "key", "restore", "--key-file", "new", "image.seal"], check=True,
+               stdout=subprocess.DEVNULL)
+for client in (early, late):
+    assert client.read(0, 512) == bytes((8,)) * 512, "a refused WRITE has changed the disk"
+PY
+nbd_io "$socket" 'read -P 8 0 1M' 'read -P 7 1M 1M' 'read -P 9 2M 1M'
+stop_daemon
+
 start_daemon --read-only --socket "$socket" --key-file new image.seal
 expect_exit 1 key revoke --key-file new image.seal
 expect_output 'is in use'
