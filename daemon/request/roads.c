@@ -70,6 +70,15 @@ static const struct road *road_of(const struct request *request)
 	return &roads[request->op];
 }
 
+/* This thread alone writes it: a plain addition, but whoever then reads 0 sees what was done. */
+static void count_request(struct lane *lane, int difference)
+{
+	const uint32_t before = atomic_load_explicit(&lane->nr_requests, memory_order_relaxed);
+
+	atomic_store_explicit(&lane->nr_requests, before + (uint32_t)difference,
+			      memory_order_release);
+}
+
 /* A request that is under way goes on, but in no more rounds than it has begun. */
 static void refuse_if_revoked(struct request *request)
 {
@@ -100,8 +109,8 @@ static void run(struct request *request)
 			break;
 		}
 	}
-	/* Before @done, which may start another request, or give the lane away. */
-	atomic_fetch_sub(&request->lane->nr_requests, 1);
+	/* Before @done, which may start another request. */
+	count_request(request->lane, -1);
 	request->done(request);
 }
 
@@ -168,8 +177,7 @@ void req_start(struct request *request)
 	request->nr_pending = 0;
 	for (int i = 0; i < REQ_CONTEXTS; i++)
 		request->nr_extents[i] = 0;
-	/* Counted first: who has set @revoked and then finds none is sure that none will be. */
-	atomic_fetch_add(&request->lane->nr_requests, 1);
+	count_request(request->lane, 1);
 	refuse_if_revoked(request);
 	run(request);
 }

@@ -93,15 +93,11 @@ done
 # ---- live -----------------------------------------------------------------------
 # look PID KEYSOURCE...: is a key in the memory of the daemon or its helper? Says what.
 look() {
-	local pid children status found=1
-	read -ra children <<<"$(cat /proc/"$1"/task/*/children)"
-	for pid in "$1" "${children[@]}"; do
-		status=0
-		"$SRC_DIR/tests/tools/find_image_keys.py" "$pid" large.seal "${@:2}" || status=$?
-		((status == 0)) && found=0
-		((status <= 1)) || fail "the memory of $pid cannot be searched: $status"
-	done
-	return $found
+	local pids status=0
+	pids=$(echo "$1 $(cat /proc/"$1"/task/*/children)" | tr -s " \n" , | sed s/,$//)
+	"$SRC_DIR/tests/tools/find_image_keys.py" "$pids" large.seal "${@:2}" || status=$?
+	((status <= 1)) || fail "the memory of $pids cannot be searched: $status"
+	return $status
 }
 
 # find_all KEYSOURCE...: the same search finds what a daemon that serves has to have.

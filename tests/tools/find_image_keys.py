@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Look for every key of an image in the memory of a process.
+"""Look for every key of an image in the memory of processes.
 
-    find_image_keys.py PID IMAGE (--key-file | --passphrase-file) FILE
+    find_image_keys.py PID[,PID...] IMAGE (--key-file | --passphrase-file) FILE
 
 What is looked for is worked out from docs/format.md alone, by read_image.py: the
 secret, the KEK, the image key, MAC keys and plane keys; the XTS key of each TiB;
@@ -200,7 +200,7 @@ def chunks(pid):
 
 
 def main():
-    pid, path, option, name = sys.argv[1:]
+    pids, path, option, name = sys.argv[1:]
     with open(name, "rb") as file:
         secret = file.read()
     kind = read_image.KEK_RAW
@@ -210,7 +210,7 @@ def main():
     needles.add_image(path, kind, secret)
     found = set()
     try:
-        for data, at, region in chunks(pid):
+        for data, at, region in (piece for pid in pids.split(",") for piece in chunks(pid)):
             for needle, what in needles.kind_of.items():
                 place = data.find(needle)
                 if place >= 0:
