@@ -149,7 +149,8 @@ static void judge_spoiled(struct outcome *out, const struct client_op *op)
 	out->revoke_failed |= op->step->op == 'V' && op->error < 0;
 	out->spoiled |= op->error == -EIO && (out->fault->kind != RING_READ || op->step->op == 'V');
 	/* A round of the daemon's own has nobody to tell: the next one who asks is told. */
-	out->spoiled |= failed && (op->step->op == 'c' || fails_in_sweep(out));
+	out->spoiled |= failed &&
+			(op->step->op == 'c' || op_is_rewrite(op->step->op) || fails_in_sweep(out));
 	if (failed && !out->spoiled)
 		verify_failed(out->x, "the export failed, and nobody was told");
 	if (out->spoiled && !failed)

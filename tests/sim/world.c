@@ -283,6 +283,8 @@ int world_switch_end(struct world *world, enum image_target target)
 
 /* ---- rewriting ------------------------------------------------------------ */
 
+enum { REWRITE_WAITS_MAX = 64 }; /* for what does not get better */
+
 /* Nothing here depends on how long things take. */
 static uint64_t clock_us;
 
@@ -299,6 +301,7 @@ int world_rewrite_begin(struct world *world, enum seal_rewrite which)
 		rewriter_init(world->rewriter, world->image, &world->image->lane, now_us,
 			      world->rewriter_data);
 	}
+	world->nr_rewrite_waits = 0;
 	return image_rewrite_start(world->image, which, &world->problem);
 }
 
@@ -328,6 +331,8 @@ bool world_rewrite_turn(struct world *world, bool *ret_over, int *ret_error)
 	/* It would try again for ever. */
 	if (r == 0)
 		r = atomic_load(&image->rewrite.error);
+	if (r == 0 && world->nr_rewrite_waits > REWRITE_WAITS_MAX)
+		r = -ETIMEDOUT;
 	if (atomic_load(&image->disk.map.failed))
 		r = -EIO;
 	*ret_error = r;
@@ -340,6 +345,8 @@ bool world_rewrite_turn(struct world *world, bool *ret_over, int *ret_error)
 	if (wait_ms < 0 || world->tap.ring.nr_in_flight > 0)
 		return false;
 	clock_us += (uint64_t)wait_ms * 1000;
+	world->nr_rewrite_waits++;
+	world_tick(world);
 	return true;
 }
 

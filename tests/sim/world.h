@@ -54,6 +54,7 @@ struct world {
 	bool switch_ready;	   /* the writes under way have ended */
 	struct rewriter *rewriter; /* NULL: not needed yet */
 	uint8_t *rewriter_data;
+	unsigned int nr_rewrite_waits; /* in which nothing but time has passed */
 	struct request reader;
 	uint8_t window[WINDOW_SECTORS_MAX * SECTOR_BYTES];
 };
