@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Background rewrites of an image: what is to be moved to the current plane, how
- * far that is, and what comes after the last sector (docs/format.md 10).
+ * far that is, and what comes after the last sector (docs/format.md 9).
  *
  * encrypt: plain sectors and data of the base become sealed; then the image has
  *          no base any more.
@@ -37,7 +37,7 @@ struct rewrite {
 
 	/* By the rewriter. */
 	_Atomic uint64_t at_sector;	 /* all before has been looked at */
-	_Atomic uint64_t moved_sectors;	 /* since the daemon started */
+	_Atomic uint64_t moved_sectors;	 /* since it began, or went on */
 	_Atomic uint64_t failed_sectors; /* could not be moved, in this pass or the last */
 	_Atomic int error;		 /* why; 0: nothing has failed */
 	_Atomic uint64_t sectors_s;	 /* looked at in a second, of late */

@@ -169,6 +169,8 @@ static void begin(struct rewriter *rewriter)
 	rewriter->is_first_pass = true;
 	rewriter->not_before_us = 0;
 	atomic_store(&rewrite->at_sector, 0);
+	atomic_store(&rewrite->moved_sectors, 0);
+	atomic_store(&rewrite->sectors_s, 0);
 	atomic_store(&rewrite->error, 0);
 	begin_pass(rewriter);
 	if (!rewriter->jobs)

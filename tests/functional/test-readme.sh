@@ -38,6 +38,9 @@ follower=$!
 own_pid "$follower"
 wait_for 5 grep -q 'encryption is on' followed || fail "no events"
 run_block switch
+expect_equal true "$(sealblk info --json vm.seal | jq '.sectors.base > 0')" "there is something to encrypt"
+run_block rewrite
+expect_equal "null true" "$(sealblk info --json vm.seal | jq -r '"\(.base) \(.server_encrypted)"')" "encrypted"
 run_block keys
 run_block revoke
 nbd_io "$TEST_DIR/vm.sock" 'read -P 7 1M 64k'

@@ -572,6 +572,7 @@ def allocations(_):
         handles[0].pwrite(b"y" * 4 * MIB, 0, nbd.CMD_FLAG_FUA)
         if counts()[-2] == 0:
             raise SystemExit("the counts make no sense: connections are allocated for")
+        time.sleep(2.5)  # until the round has come that writes the blocks' other slots
         steady = load_all(handles, True)
         mixed = load_all(handles, False)
         print("allocations by threads, --xts %s: overwrites and reads %d, of all kinds %d "
