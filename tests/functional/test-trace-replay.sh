@@ -21,7 +21,7 @@ socket=$TEST_DIR/s
 
 # Requests of each session, and image files to build for each image.
 ops=200 states=1500
-[[ ${SEALBLK_LONG:-} ]] && ops=4000 states=50000
+[[ ${SEALBLK_LONG:-} ]] && ops=4000 states=20000
 # Sanitizers make opening an image slow; it is the same code.
 grep -q -e -fsanitize "$BUILD_DIR/flags" && ops=100 states=200
 

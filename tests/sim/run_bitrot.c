@@ -12,7 +12,7 @@
  * -v: a line for each area. With a STATE (clean, killed, cut), an OFFSET in the
  * image and a MASK only that flip. By default one bit of each byte is flipped, and
  * of stretches of one and the same byte some are taken. SEALBLK_LONG=1: all bytes,
- * and in the closed image all their bits.
+ * and in the closed image all bits of those that lie in no such stretch.
  */
 #include <inttypes.h>
 #include <malloc.h>
@@ -334,7 +334,7 @@ static struct pace pace_of(const struct run *run)
 	return (struct pace){ 256, 32, 4, 32, 37, 1, 1 };
 #endif
 	if (run->is_long)
-		return (struct pace){ 1, 1, 4, 16, 1, 8, closed ? 8 : 1 };
+		return (struct pace){ 1, 1, 4, 16, 1, closed ? 8 : 2, 1 };
 	return (struct pace){ closed ? 8 : 32, 1, 8, 32, 3, 1, 1 };
 }
 

@@ -38,6 +38,8 @@ struct suite {
 #define TWO	     "W0 W1 F0 F1 T0 T1 W01 L"
 #define TWO_TOGETHER "W0 W1 F1 T0 T1 W01 L"
 #define THREE	     "W0 W1 W2 W02 F0 F1 T0 T1 T02 Z0 Z12 L"
+/* Of four operations those that reach over two sectors are W only: see THREE for the others. */
+#define ALL_FOUR "W0 W1 W2 W01 W12 F0 F1 F2 Z0 Z1 Z2 T0 T1 T2 L - + N K P"
 #define ALL                                                                                \
 	"W0 W1 W2 W01 W12 W02 F0 F1 F2 F01 F12 F02 Z0 Z1 Z2 Z01 Z12 Z02 T0 T1 T2 T01 T12 " \
 	"T02 L - + N K P"
@@ -59,7 +61,8 @@ static const struct suite suites[] = {
 	{ "two blocks", TWO " K P", START_FRESH, 1, false, 3, 1, 4, 1 },
 	{ "two blocks, written", TWO " T01 K P", START_SEALED, 1, false, 2, 1, 4, 1 },
 	{ "three sectors", THREE " - N K P", START_FRESH, 0, false, 3, 1, 3, 1 },
-	{ "three sectors, all", ALL, START_FRESH, 0, false, 2, 1, 4, 1 },
+	{ "three sectors, all", ALL, START_FRESH, 0, false, 2, 1, 3, 1 },
+	{ "three sectors, four times", ALL_FOUR, START_FRESH, 0, false, 0, 1, 4, 1 },
 
 	/* Ticks refresh stale slots. */
 	{ "left alone", "W0 W1 L c K P", START_FRESH, 1, false, 4, 1, 5, 1 },

@@ -87,7 +87,8 @@ static void prepare(void)
 {
 	open_base(O_RDWR, BASE_AUTO);
 	cr_assert_eq(take(&identity), 0, "%s", problem.text);
-	cr_assert_eq(base_own_prepare(&identity, &base, the_owner, &problem), 0, "%s", problem.text);
+	cr_assert_eq(base_own_prepare(&identity, &base, the_owner, &problem), 0, "%s",
+		     problem.text);
 }
 
 Test(base_own, adopts_by_a_footer_with_the_owners_id)
