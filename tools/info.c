@@ -93,6 +93,27 @@ static void print_encryption(const json_t *info)
 	print_row("server encrypted", is_set(info, "server_encrypted") ? "yes" : "no");
 }
 
+/* Only what is under way. */
+static void print_rewrite(const json_t *info)
+{
+	static const char *const jobs[] = { "encrypt", "rekey" };
+	const json_t *rewrite = json_object_get(info, "rewrite");
+	const uint64_t disk = number_of(rewrite, "disk_bytes");
+
+	for (unsigned int i = 0; i < ARRAY_LEN(jobs); i++) {
+		const char *state = text_of(rewrite, jobs[i]);
+
+		if (!*state || strcmp(state, "none") == 0)
+			continue;
+		print_label(jobs[i]);
+		printf("%s", strcmp(state, "stopped") == 0 ? "goes on when it is served" : state);
+		if (strcmp(state, "running") == 0 && disk > 0)
+			printf(", %.1f%% of the disk looked at",
+			       (double)number_of(rewrite, "at_bytes") * 100 / (double)disk);
+		putchar('\n');
+	}
+}
+
 static void print_sectors(const json_t *info)
 {
 	const json_t *sectors = json_object_get(info, "sectors");
@@ -174,6 +195,7 @@ static void print_info(const json_t *info)
 	print_size("allocated", number_of(info, "allocated_bytes"));
 	print_state(info);
 	print_encryption(info);
+	print_rewrite(info);
 	print_sectors(info);
 	print_base(info);
 	print_planes(info);

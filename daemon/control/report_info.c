@@ -280,6 +280,7 @@ static int fill(json_t *info, const struct report *report, const char *base_prob
 	bad |= json_object_set_new(info, "server_encrypted",
 				   json_boolean(is_server_encrypted(report, counts)));
 	bad |= json_object_set_new(info, "encryption", report_encryption_json(report));
+	bad |= json_object_set_new(info, "rewrite", report_rewrite_json(image));
 	bad |= json_object_set_new(info, "sectors", sectors_json(counts));
 	bad |= json_object_set_new(info, "base", base_json(image, base_problem, counts));
 	bad |= json_object_set_new(info, "planes", planes_json(image));
