@@ -189,10 +189,10 @@ def load(sign, socket, state, seed, seconds, pid, base=None):
     return run.failures
 
 
-def check(socket, state, base=None):
+def check(socket, state, base=None, kind=Model):
     handle = connect(socket)
     size = handle.get_size()
-    model = Model(state, base, size // SECTOR)
+    model = kind(state, base, size // SECTOR)
     coming = {int(s): v for s, v in json.load(open(state))["coming"].items()}
     failures = []
     piece = 1 << 20

@@ -162,4 +162,5 @@ def main():
     os._exit(1 if load.failures else 0)
 
 
-main()
+if __name__ == "__main__":
+    main()
