@@ -11,6 +11,7 @@ enum {
 	US_PER_S = 1000000,
 	PIECE_SECTORS = REWRITE_BYTES >> SECTOR_SHIFT,
 	SWEEP_TURN_MS = 20,
+	LATE_US = 100000, /* being late is made up for, by so much at most */
 };
 
 /* ---- clients come first ---- */
@@ -37,21 +38,33 @@ static bool clients_are_there(struct rewriter *rewriter, uint64_t now_us)
 	       now_us < rewriter->clients_seen_us + REWRITE_QUIET_MS * US_PER_MS;
 }
 
-/* After a piece that began at @begun_us and moved @nr_sectors. */
-static void rest(struct rewriter *rewriter, uint64_t begun_us, uint64_t nr_sectors)
+/*
+ * Before a piece: others wait as long as all of it takes at max_rate. Afterwards would
+ * be too late: as many as may be in flight would have been begun at once.
+ */
+static void charge(struct rewriter *rewriter, struct rewriter_piece *piece)
+{
+	const uint64_t rate = atomic_load(&rewriter->image->rewrite.max_rate);
+	const uint64_t bytes = sectors_to_bytes(piece->end_sector - piece->at_sector);
+
+	piece->charged_us = rate ? bytes * US_PER_S / rate : 0;
+	if (rewriter->not_before_us + LATE_US < piece->begun_us)
+		rewriter->not_before_us = piece->begun_us - LATE_US;
+	rewriter->not_before_us += piece->charged_us;
+}
+
+/* After it: what it was charged for and has not moved is given back; clients get their time. */
+static void rest(struct rewriter *rewriter, const struct rewriter_piece *piece, uint64_t nr_asked,
+		 uint64_t nr_moved)
 {
 	const uint64_t now_us = rewriter->now_us();
-	const uint64_t rate = atomic_load(&rewriter->image->rewrite.max_rate);
+	const uint64_t back_us = piece->charged_us - piece->charged_us * nr_moved / nr_asked;
 	uint64_t until_us = rewriter->not_before_us;
 
-	if (rate != 0) {
-		if (until_us < begun_us)
-			until_us = begun_us;
-		until_us += sectors_to_bytes(nr_sectors) * US_PER_S / rate;
-	}
-	if (clients_are_there(rewriter, now_us) &&
-	    until_us < now_us + REWRITE_REST * (now_us - begun_us))
-		until_us = now_us + REWRITE_REST * (now_us - begun_us);
+	until_us -= min_u64(back_us, until_us);
+	if (nr_moved > 0 && clients_are_there(rewriter, now_us) &&
+	    until_us < now_us + REWRITE_REST * (now_us - piece->begun_us))
+		until_us = now_us + REWRITE_REST * (now_us - piece->begun_us);
 	rewriter->not_before_us = until_us;
 }
 
@@ -74,11 +87,13 @@ static void piece_done(struct request *request)
 {
 	struct rewriter_piece *piece = CONTAINER_OF(request, struct rewriter_piece, request);
 	struct rewriter *rewriter = piece->rewriter;
+	const uint64_t nr_asked = piece->end_sector - piece->at_sector;
 
 	piece->in_flight = false;
 	rewriter->nr_in_flight--;
 	if (request->error == -ENOENT) {
 		piece->at_sector = piece->end_sector;
+		rest(rewriter, piece, nr_asked, 0);
 		return;
 	}
 	piece->at_sector = request->first_sector + request->nr_sectors;
@@ -88,7 +103,7 @@ static void piece_done(struct request *request)
 	}
 	rewriter->moved_any = true;
 	atomic_fetch_add(&rewriter->image->rewrite.moved_sectors, request->nr_sectors);
-	rest(rewriter, piece->begun_us, request->nr_sectors);
+	rest(rewriter, piece, nr_asked, request->nr_sectors);
 }
 
 static void start_piece(struct rewriter *rewriter, struct rewriter_piece *piece)
@@ -98,6 +113,7 @@ static void start_piece(struct rewriter *rewriter, struct rewriter_piece *piece)
 	piece->in_flight = true;
 	piece->begun_us = rewriter->now_us();
 	rewriter->nr_in_flight++;
+	charge(rewriter, piece);
 	request->moved_entries = rewriter->entries;
 	request->first_sector = piece->at_sector;
 	request->nr_sectors = piece->end_sector - piece->at_sector;

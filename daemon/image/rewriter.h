@@ -35,6 +35,7 @@ struct rewriter_piece {
 	bool in_flight;
 	uint64_t at_sector, end_sector; /* what is left of it */
 	uint64_t begun_us;
+	uint64_t charged_us; /* what max_rate makes of all its sectors */
 };
 
 struct rewriter {
