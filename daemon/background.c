@@ -93,6 +93,8 @@ static void tell_change(struct background *background, struct chore *chore)
 		log_line(LOG_LEVEL_INFO, "image %s: %s goes on in the background", image->path,
 			 name_of(jobs & ~chore->jobs_told));
 	chore->jobs_told = jobs;
+	chore->progress_us = clock_us();
+	chore->at_sector = 0;
 	publish(background, image, "rewrite-state");
 }
 
