@@ -12,7 +12,7 @@ static const char *state_of(const struct image *image, enum seal_rewrite which)
 		return "none";
 	if (atomic_load(&rewrite->paused) & which)
 		return "paused";
-	if (!image->started)
+	if (!image->started && !atomic_load(&image->disk.revoked))
 		return "stopped";
 	return atomic_load(&rewrite->jobs) & which ? "running" : "waiting";
 }
