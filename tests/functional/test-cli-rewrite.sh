@@ -119,9 +119,9 @@ refuse 4 'its keys are revoked' "$sealblk" rekey --key-file key --drop-other-slo
 "$sealblk" key restore --key-file key image.seal
 
 # ---- live, at a rate, shown, followed by two and by events -----------------------
-"$sealblk" events image.seal >events &
+"$sealblk" events image.seal >told &
 own_pid $!
-"$sealblk" events --json image.seal >events.json &
+"$sealblk" events --json image.seal >told.json &
 own_pid $!
 # A line comes every 10 s.
 start_us=${EPOCHREALTIME/./}
@@ -160,11 +160,11 @@ expect_exit 0 "$sealblk" encrypt image.seal # all is encrypted already
 mv base.raw gone.raw
 expect_disk gone.raw
 for event in rewrite-state rewrite-progress; do
-	grep -q " $event " events || fail "events tells of no $event"
-	jq -se "any(.event == \"$event\" and .disk_bytes == 25165824)" events.json >/dev/null ||
+	grep -q " $event " told || fail "events tells of no $event"
+	jq -se "any(.event == \"$event\" and .disk_bytes == 25165824)" told.json >/dev/null ||
 		fail "events --json tells of no $event"
 done
-expect_equal running "$(jq -r 'select(.event == "rewrite-progress").encrypt' events.json | sort -u)" \
+expect_equal running "$(jq -r 'select(.event == "rewrite-progress").encrypt' told.json | sort -u)" \
 	"states while it went on"
 old_key=$(inside image.seal '.planes[0].key_id')
 expect_exit 0 "$sealblk" rekey --key-file other --drop-other-slots --max-rate 0 image.seal
@@ -283,7 +283,6 @@ own_pid $follower
 sleep 1
 kill -KILL $follower
 wait $follower || true
-start_us=${EPOCHREALTIME/./}
 expect_exit 0 "$sealblk" encrypt --key-file key cut.seal
 expect_output '^image cut\.seal: no sector is plain any more, and no base is needed$'
 expect_exit 0 "$sealblk" encrypt --key-file key cut.seal
