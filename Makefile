@@ -202,7 +202,7 @@ check-mutants: setup
 
 check-long: setup
 	$(Q)SEALBLK_LONG=1 $(MAKE) check-built
-	$(Q)$(MAKE) fuzz
+	$(Q)$(MAKE) fuzz FUZZ_SECONDS=20
 
 # A sanitizer adds calls of its own to the pure objects: the layers are checked without.
 check-built: tests $(if $(SANITIZE),,check-layers check-headers)

@@ -226,7 +226,7 @@ stop_daemon
 
 # ---- under load -----------------------------------------------------------------
 rounds=10 kills=8
-[[ ${SEALBLK_LONG:-} ]] && rounds=200 kills=200
+[[ ${SEALBLK_LONG:-} ]] && rounds=40 kills=40
 "$sealblk" create --size 32M --key-file key busy.seal
 start_daemon --socket "$socket" --workers 2 --key-file key busy.seal
 "$under_load" rounds "$socket" state "$seed" $rounds "$sealblk" busy.seal key >told

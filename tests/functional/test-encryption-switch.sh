@@ -114,7 +114,7 @@ total=$(cat switches)
 make_base base.vhd fixed 8
 "$sealblk" create --base base.vhd --size 12M --key-file key killed.seal
 rounds=3
-[[ ${SEALBLK_LONG:-} ]] && rounds=60
+[[ ${SEALBLK_LONG:-} ]] && rounds=30
 for ((i = 0; i < rounds; i++)); do
 	start_daemon --socket "$socket" --workers 2 --key-file key killed.seal
 	switch_on_and_off killed.seal &

@@ -5,7 +5,7 @@
 # sealblkd fails, once and from then on: no crash, no hang, one clear line, the
 # right exit status, and an image that opens and reads right afterwards. And the
 # daemon's threads allocate nothing under load. SEED=N repeats a choice;
-# SEALBLK_LONG=1 tries every n, or as many as fit 10 minutes.
+# SEALBLK_LONG=1 tries every n, or as many as fit 5 minutes.
 # shellcheck source-path=SCRIPTDIR/..
 . "$(dirname "$0")/../lib.sh"
 
@@ -20,5 +20,5 @@ echo "SEED=$seed"
 mkdir quiet faults
 (cd quiet && "$loop" allocations "$BUILD_DIR")
 limit=(--seconds 40)
-[[ ${SEALBLK_LONG:-} ]] && limit=(--seconds 600)
+[[ ${SEALBLK_LONG:-} ]] && limit=(--seconds 300)
 (cd faults && "$loop" loop --seed "$seed" "${limit[@]}" "$BUILD_DIR")

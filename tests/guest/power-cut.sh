@@ -204,7 +204,7 @@ power_cut() {
 	make_disk
 	if [[ ${SEALBLK_LONG:-} ]]; then
 		run_guest 4000
-		judge_cuts 120 120
+		judge_cuts 80 80
 	else
 		run_guest 2000
 		judge_cuts 20 30

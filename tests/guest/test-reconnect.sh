@@ -13,7 +13,7 @@
 need nbdkit
 cd "$TEST_DIR"
 rounds=4
-[[ ${SEALBLK_LONG:-} ]] && rounds=100
+[[ ${SEALBLK_LONG:-} ]] && rounds=40
 seed=${SEED:-$RANDOM}
 echo "SEED=$seed"
 RANDOM=$seed

@@ -50,7 +50,7 @@ is_encrypted() {
 }
 
 kills=0 rounds=7
-[[ ${SEALBLK_LONG:-} ]] && rounds=150
+[[ ${SEALBLK_LONG:-} ]] && rounds=60
 for ((i = 0; i < rounds; i++)); do
 	serve
 	((i == 0)) || "$life" check "$socket" state base.raw

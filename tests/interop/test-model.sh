@@ -15,7 +15,7 @@ before=$(digest base.vhd)
 "$sealblk" create --base base.vhd --key-file key image.seal
 
 ops=20000 phases=6
-[[ ${SEALBLK_LONG:-} ]] && ops=1000000 phases=40
+[[ ${SEALBLK_LONG:-} ]] && ops=500000 phases=40
 daemon_log=$TEST_DIR/daemon.log
 # run IMAGE
 run() {

@@ -28,7 +28,7 @@
 #if defined(__SANITIZE_ADDRESS__)
 enum { RUNS = 20, RUNS_LONG = 200 };
 #else
-enum { RUNS = 2000, RUNS_LONG = 40000 };
+enum { RUNS = 2000, RUNS_LONG = 15000 };
 #endif
 
 enum {
