@@ -232,7 +232,7 @@ int MUST_CHECK map_rewrite_begin(struct map *map, struct lane *lane, uint64_t fi
 				 uint64_t nr_sectors, uint32_t wanted, struct waiter *waiter,
 				 struct map_run *ret_run, unsigned int *ret_parity);
 
-/* May block @index hold any of @wanted? Costs nothing. Any thread. */
+/* May block @index hold any of @wanted? One that is damaged may. Costs nothing. Any thread. */
 bool map_may_want(const struct map *map, uint64_t index, uint32_t wanted);
 
 /* Is a slot stale? If so, the next round refreshes some, however young. */

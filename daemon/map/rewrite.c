@@ -131,8 +131,7 @@ bool map_may_want(const struct map *map, uint64_t index, uint32_t wanted)
 		return wanted >> head_entry(head) & 1;
 	case HEAD_UNLOADED:
 		return map_is_written(map, index) || (wanted & 1);
-	case HEAD_DAMAGED: /* what its sectors are is unknown */
-		return false;
+	case HEAD_DAMAGED: /* to begin will say so */
 	case HEAD_LOADING:
 	case HEAD_MIXED:
 		break;

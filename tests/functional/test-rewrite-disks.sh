@@ -121,6 +121,41 @@ for base in '' base.raw; do
 	rm disk.seal
 done
 
+# ---- a damaged map block: nobody knows what its sectors are, so nothing ends -----------
+# what_is_kept: all that would be needed to save them.
+what_is_kept() {
+	"$sealblk" info --json disk.seal | jq -c '.base.path, [.planes[] | .key_id]' | tr '\n' ' '
+}
+
+has_met_damage() { # VERB
+	[[ $("$sealblk" "$1" status --json disk.seal | jq -r .problem) == 'Input/output error' ]]
+}
+
+make_random base.raw 16M
+"$sealblk" create --base base.raw --key-file key disk.seal >said
+serve disk.seal
+nbd_io "$socket" 'write -P 7 0 12M'
+stop_daemon
+# Both slots of block 2; the map begins at 2 MiB.
+flip_byte disk.seal $(((2 << 20) + 2 * 8192 + 200)) $(((2 << 20) + 2 * 8192 + 4096 + 200))
+for verb in encrypt rekey; do
+	expect_exit 1 "$sealblk" $verb --key-file key disk.seal
+	expect_output '^sealblk: image disk\.seal: [0-9]+ bytes could not be rewritten: Input/output error'
+	kept=$(what_is_kept)
+	serve disk.seal
+	expect_equal running "$("$sealblk" $verb status --json disk.seal | jq -r .$verb)" "$verb"
+	wait_for 5 has_met_damage $verb || fail "$verb tells of no damage"
+	sleep 12 # it tries again, twice
+	has_met_damage $verb || fail "$verb tells of no damage any more"
+	expect_equal running "$("$sealblk" $verb status --json disk.seal | jq -r .$verb)" "$verb, 12 s later"
+	expect_equal "$kept" "$(what_is_kept)" "base and keys"
+	"$sealblk" $verb pause disk.seal
+	nbd_io "$socket" 'read -P 7 0 7M'
+	stop_daemon
+done
+expect_equal '"base.raw" [3,4] ' "$kept" "base and keys"
+rm disk.seal
+
 # ---- no space ----------------------------------------------------------------------
 ((EUID == 0)) || { echo "left out: a full file system needs root, to be mounted"; exit 0; }
 mkdir disk
