@@ -185,7 +185,7 @@ static int follow(const struct job *job, struct problem *problem)
 
 static int do_live(const struct job *job, struct reach *reach, struct problem *problem)
 {
-	json_t *status;
+	json_t *status = NULL;
 	int r = ask(job, reach, action_of(job), &status, problem);
 
 	if (r < 0)

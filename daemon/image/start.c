@@ -58,9 +58,9 @@ int image_lane_learn(struct image *image, struct lane *lane, uint8_t value)
 
 void image_lane_forget(struct lane *lane, uint32_t gone)
 {
-	for (uint8_t value = SEAL_ENTRY_PLANE_FIRST; value < MAP_VALUES; value++)
+	for (unsigned int value = SEAL_ENTRY_PLANE_FIRST; value < MAP_VALUES; value++)
 		if (gone >> value & 1)
-			cipher_drop(lane, value);
+			cipher_drop(lane, (uint8_t)value);
 }
 
 void image_lane_done(struct lane *lane)
