@@ -43,9 +43,9 @@ trap 'status=$?; set +e; remove_cgroup; (exit $status); cleanup' EXIT
 make_cgroup
 
 # ---- deaths under load --------------------------------------------------------------------
-deaths=kill,segv,oom kinds=3 rounds=12 ops=2500
+deaths=kill,segv,oom rounds=12 ops=2500
 if [[ ! $cgroup ]]; then
-	deaths=kill,segv kinds=2
+	deaths=kill,segv
 	echo "OOM is left out: $no_cgroup"
 fi
 [[ ${SEALBLK_LONG:-} ]] && rounds=100
