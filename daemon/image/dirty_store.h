@@ -22,11 +22,12 @@ struct dirty_store_ops {
 	/* Give the memory back; the file stays. Accepts NULL. */
 	void (*release)(struct dirty_store *store, void *memory);
 	/*
-	 * Remove what earlier opens left, some of which may have been killed before
-	 * anything named their file. Only that of @nonce stays; NULL: none.
+	 * Remove what earlier opens of the image in file @inode left, some of which may
+	 * have been killed before anything named their file. Only that of @nonce stays;
+	 * NULL: none. Those of another file, a copy of the image, are not ours.
 	 */
 	void (*keep_only)(struct dirty_store *store, const uint8_t uuid[SEAL_UUID_BYTES],
-			  const uint8_t *nonce);
+			  uint64_t inode, const uint8_t *nonce);
 };
 
 struct dirty_store {

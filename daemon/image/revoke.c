@@ -53,7 +53,8 @@ int image_revoke_finish(struct image *image, const struct revoked_supers *supers
 		return -EIO;
 	}
 	if (*ret_clean) {
-		image->dirty_store->ops->keep_only(image->dirty_store, image->super.uuid, NULL);
+		image->dirty_store->ops->keep_only(image->dirty_store, image->super.uuid,
+						   image->store.inode, NULL);
 		image->started = false;
 	}
 	return 0;

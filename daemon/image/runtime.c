@@ -110,8 +110,23 @@ static bool is_dirty_file_of(const char *name, const char uuid[UUID_TEXT_BYTES])
 	       strcmp(name + end, dirty_suffix) == 0;
 }
 
+/* Whoever cannot tell it any more (its header is not there) has no use for it. */
+static bool is_of_inode(int directory_fd, const char *name, uint64_t inode)
+{
+	int fd = openat(directory_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	struct dirty_header header;
+	ssize_t n = -1;
+
+	if (fd >= 0) {
+		n = pread(fd, &header, sizeof(header), 0);
+		close(fd);
+	}
+	return n != (ssize_t)sizeof(header) || le64_get(header.image_inode) == 0 ||
+	       le64_get(header.image_inode) == inode;
+}
+
 static void dirty_keep_only(struct dirty_store *store, const uint8_t uuid[SEAL_UUID_BYTES],
-			    const uint8_t *nonce)
+			    uint64_t inode, const uint8_t *nonce)
 {
 	const struct runtime *runtime = CONTAINER_OF(store, struct runtime, store);
 	char uuid_text[UUID_TEXT_BYTES], nonce_text[UUID_TEXT_BYTES] = "";
@@ -124,7 +139,8 @@ static void dirty_keep_only(struct dirty_store *store, const uint8_t uuid[SEAL_U
 	/* cppcheck-suppress readdirCalled ; nobody else has this stream */
 	while (directory && (entry = readdir(directory))) {
 		if (is_dirty_file_of(entry->d_name, uuid_text) &&
-		    (!nonce || !strstr(entry->d_name + UUID_TEXT_BYTES, nonce_text)))
+		    (!nonce || !strstr(entry->d_name + UUID_TEXT_BYTES, nonce_text)) &&
+		    is_of_inode(dirfd(directory), entry->d_name, inode))
 			unlinkat(dirfd(directory), entry->d_name, 0);
 	}
 	if (directory)

@@ -238,7 +238,8 @@ static int begin_session(struct image *image, const struct image_session *sessio
 		problem_set(problem, "image", image->path, "cannot write its superblock");
 		return -EIO;
 	}
-	image->dirty_store->ops->keep_only(image->dirty_store, image->super.uuid, nonce);
+	image->dirty_store->ops->keep_only(image->dirty_store, image->super.uuid,
+					   image->store.inode, nonce);
 	image->started = true;
 	if (image_drop_unnamed_keys(image) < 0) {
 		problem_set(problem, "image", image->path, "cannot write its keyring");
@@ -364,7 +365,8 @@ int image_stop(struct image *image, struct problem *problem)
 			    "could not be closed cleanly: a write or flush has failed");
 		return -EIO;
 	}
-	image->dirty_store->ops->keep_only(image->dirty_store, image->super.uuid, NULL);
+	image->dirty_store->ops->keep_only(image->dirty_store, image->super.uuid,
+					   image->store.inode, NULL);
 	image->started = false;
 	return 0;
 }

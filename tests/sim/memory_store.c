@@ -137,12 +137,13 @@ static void store_release(struct dirty_store *store, void *memory)
 }
 
 static void store_keep_only(struct dirty_store *store, const uint8_t uuid[SEAL_UUID_BYTES],
-			    const uint8_t *nonce)
+			    uint64_t inode, const uint8_t *nonce)
 {
 	struct memory_store *memory = memory_of(store);
 	const struct memory_file *kept = nonce ? find(memory, nonce) : NULL;
 
 	(void)uuid;
+	(void)inode;
 	for (int i = 0; i < MEMORY_FILES_MAX; i++) {
 		struct memory_file *file = &memory->files[i];
 

@@ -78,9 +78,9 @@ static void dirty_release(struct dirty_store *store, void *memory)
 }
 
 static void dirty_keep_only(struct dirty_store *store, const uint8_t uuid[SEAL_UUID_BYTES],
-			    const uint8_t *nonce)
+			    uint64_t inode, const uint8_t *nonce)
 {
-	(void)store, (void)uuid, (void)nonce;
+	(void)store, (void)uuid, (void)inode, (void)nonce;
 }
 
 static const struct dirty_store_ops dirty_ops = {

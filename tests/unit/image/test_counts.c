@@ -57,10 +57,11 @@ static void release_file(struct dirty_store *store, void *memory)
 }
 
 static void keep_only(struct dirty_store *store, const uint8_t uuid[SEAL_UUID_BYTES],
-		      const uint8_t *nonce)
+		      uint64_t inode, const uint8_t *nonce)
 {
 	(void)store;
 	(void)uuid;
+	(void)inode;
 	(void)nonce;
 }
 
