@@ -12,9 +12,13 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <systemd/sd-daemon.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { BACKLOG = 128 };
+enum {
+	BACKLOG = 128,
+	PAUSE_MS = 20, /* between two looks at a socket that answers */
+};
 
 static int fill_address(struct sockaddr_un *address, const char *path, const char *suffix)
 {
@@ -35,7 +39,7 @@ static int check_place(const char *path)
 	if (lstat(path, &st) < 0)
 		return errno == ENOENT ? 0 : -errno;
 	if (!S_ISSOCK(st.st_mode))
-		return -EADDRINUSE;
+		return -ENOTSOCK;
 	r = fill_address(&address, path, "");
 	if (r < 0)
 		return r;
@@ -46,6 +50,19 @@ static int check_place(const char *path)
 		    ? 0
 		    : -EADDRINUSE;
 	close(fd);
+	return r;
+}
+
+/* A server that was killed may still be heard of: its ring ends a moment after it. */
+static int wait_for_place(const char *path)
+{
+	const struct timespec pause = { .tv_nsec = PAUSE_MS * 1000000 };
+	int r = check_place(path);
+
+	for (int ms = 0; r == -EADDRINUSE && ms < LISTEN_WAIT_MS; ms += PAUSE_MS) {
+		nanosleep(&pause, NULL);
+		r = check_place(path);
+	}
 	return r;
 }
 
@@ -74,7 +91,7 @@ static int bind_and_rename(struct listener *listener, const char *path)
 
 int listen_unix(struct listener *listener, const char *path, struct problem *problem)
 {
-	int r = check_place(path);
+	int r = wait_for_place(path);
 
 	*listener = (struct listener){ .fd = -1 };
 	if (r == 0) {
@@ -83,7 +100,7 @@ int listen_unix(struct listener *listener, const char *path, struct problem *pro
 	}
 	if (r == 0)
 		return 0;
-	if (r == -EADDRINUSE)
+	if (r == -EADDRINUSE || r == -ENOTSOCK)
 		problem_set(problem, "socket", path,
 			    "in use by another server, or not a socket; choose another path");
 	else if (r == -ENAMETOOLONG)

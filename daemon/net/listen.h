@@ -26,8 +26,8 @@ struct listener {
 /*
  * A unix socket at @path. It appears complete: bound under a temporary name,
  * renamed once it listens. One whose server is gone is replaced.
- * Returns 0; -EADDRINUSE: somebody answers there, or it is no socket; or a
- * negative errno. @problem says which.
+ * Blocks for up to LISTEN_WAIT_MS. Returns 0; -EADDRINUSE: somebody answers there;
+ * -ENOTSOCK; or another negative errno. @problem says which.
  */
 int MUST_CHECK listen_unix(struct listener *listener, const char *path, struct problem *problem);
 

@@ -67,6 +67,7 @@ enum {
 	EXPORT_DESCRIPTION_BYTES_MAX = 255,
 	HANDSHAKE_MS = 10000,
 	LISTENERS_MAX = 16,
+	LISTEN_WAIT_MS = 1000,	       /* for the ring of a killed server to let go of its socket */
 	LISTENER_NAME_BYTES_MAX = 255, /* systemd's FDNAME_MAX */
 	STOP_MS = 2000, /* clients get this long to take their replies when we stop */
 };
