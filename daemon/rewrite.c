@@ -22,13 +22,15 @@ static int refuse(const struct server *server, const struct image *image, struct
 	return image->super.revoked ? server_refuse_revoked(image, problem) : 0;
 }
 
+/* Of one that is under way only the key is looked at. */
 static int begin_rekey(struct server *server, struct image *image,
 		       const struct rewrite_order *order, struct problem *problem)
 {
 	int r = image_rekey_check(image, order, problem);
 
-	if (r == 0)
-		r = server_switch(server, image, IMAGE_TARGET_NEW_PLANE, problem);
+	if (r < 0 || (image->super.rewrites & SEAL_REWRITE_REKEY))
+		return r;
+	r = server_switch(server, image, IMAGE_TARGET_NEW_PLANE, problem);
 	return r == 0 ? image_renew_key(image, order->secret, problem) : r;
 }
 
@@ -37,7 +39,7 @@ static int start(struct server *server, struct image *image, const struct rewrit
 {
 	int r = 0;
 
-	if (order->which == SEAL_REWRITE_REKEY && !(image->super.rewrites & SEAL_REWRITE_REKEY))
+	if (order->which == SEAL_REWRITE_REKEY)
 		r = begin_rekey(server, image, order, problem);
 	return r == 0 ? image_rewrite_start(image, order->which, problem) : r;
 }

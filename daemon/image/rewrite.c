@@ -138,7 +138,8 @@ int image_rekey_check(const struct image *image, const struct rewrite_order *ord
 		problem_set(problem, "image", image->path, "none of the keys given opens it");
 	} else if (r < 0) {
 		problem_set(problem, "image", image->path, "cannot be unlocked: %s", strerror(-r));
-	} else if (nr_slots > 1 && !order->drop_other_slots) {
+	} else if (nr_slots > 1 && !order->drop_other_slots &&
+		   !(image->super.rewrites & SEAL_REWRITE_REKEY)) {
 		problem_set(problem, "image", image->path,
 			    "after a rekey only the key given opens it, and %u key slots are in "
 			    "use: give --drop-other-slots, and add the others again afterwards",

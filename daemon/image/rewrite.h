@@ -73,8 +73,8 @@ int MUST_CHECK image_rewrite_pause(struct image *image, enum seal_rewrite which,
 				   struct problem *problem);
 
 /*
- * May a rekey begin? Nothing is changed. Returns 0; -EKEYREJECTED: the secret
- * opens no slot; -EBUSY: other slots are in use and may not be dropped; -EPERM:
+ * May a rekey begin, or go on? Nothing is changed. Returns 0; -EKEYREJECTED: the secret
+ * opens no slot; -EBUSY: to begin, other slots are in use and may not be dropped; -EPERM:
  * encryption is off; -EIO: the export has failed.
  */
 int MUST_CHECK image_rekey_check(const struct image *image, const struct rewrite_order *order,

@@ -215,6 +215,8 @@ expect_equal 'null true' "$(inside cut.seal .base) $(inside cut.seal .server_enc
 expect_disk base.raw
 
 begin rekey --key-file key
+expect_exit 4 "$sealblk" rekey --key-file wrong cut.seal
+expect_output '^sealblk: image cut\.seal: none of the keys given opens it$'
 expect_exit 0 "$sealblk" rekey pause cut.seal
 expect_output 'rekey: paused$'
 expect_follower 1 'was paused'
