@@ -108,6 +108,8 @@ def ask(**request):
     return json.loads(call(request).makefile().read())
 
 deaf = call({"verb": "events"})
+lines = deaf.makefile()
+assert json.loads(lines.readline())["event"] == "state"  # it follows from here on
 gone = call({"verb": "events"})
 reader = call({"verb": "events"}).makefile()
 assert json.loads(reader.readline())["event"] == "state"
@@ -118,8 +120,6 @@ for i in range(SWITCHES):
     event = json.loads(reader.readline())
     assert (event["event"], event["enabled"]) == ("encryption", bool(i % 2)), event
 # Now it reads: what the socket holds, then how many were lost, then the newest.
-lines = deaf.makefile()
-assert json.loads(lines.readline())["event"] == "state"
 seen = lost = 0
 while seen + lost < SWITCHES:
     event = json.loads(lines.readline())
