@@ -56,14 +56,15 @@ SIM_RUN_SRC := $(wildcard tests/sim/run_*.c)
 SIM_SRC := $(filter-out $(SIM_RUN_SRC),$(wildcard tests/sim/*.c))
 TEST_TOOL_SRC := $(wildcard tests/tools/*.c)
 FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
-BENCH_SRC := $(wildcard tests/bench/*.c)
+BENCH_XTS_SRC := tests/bench/xts.c
+BENCH_SRC := $(filter-out $(BENCH_XTS_SRC),$(wildcard tests/bench/*.c))
 MODEL_SRC := $(wildcard tests/model/*.c)
 PRELOAD_SRC := $(wildcard tests/preload/*.c)
 TRACE_LOAD_SRC := tests/trace/load.c tests/trace/common.c
 TRACE_REPLAY_SRC := $(filter-out tests/trace/load.c,$(wildcard tests/trace/*.c))
 POWERCUT_SRC := $(wildcard tests/powercut/*.c)
 SRC := $(CORE_SRC) $(DAEMON_SRC) $(TOOLS_SRC) $(UNIT_SRC) $(SIM_SRC) $(SIM_RUN_SRC) \
-	$(TEST_TOOL_SRC) $(FUZZ_SRC) $(BENCH_SRC) $(MODEL_SRC) \
+	$(TEST_TOOL_SRC) $(FUZZ_SRC) $(BENCH_SRC) $(BENCH_XTS_SRC) $(MODEL_SRC) \
 	$(PRELOAD_SRC) tests/trace/load.c $(TRACE_REPLAY_SRC) $(POWERCUT_SRC)
 
 HEADERS := $(wildcard include/sealblk/*.h daemon/*.h daemon/*/*.h tools/*.h tests/sim/*.h tests/model/*.h tests/trace/*.h \
@@ -77,6 +78,7 @@ SIMS := $(patsubst tests/sim/run_%.c,$(BUILD)/tests/sim-%,$(SIM_RUN_SRC))
 TEST_TOOLS := $(patsubst tests/tools/%.c,$(BUILD)/tests/%,$(TEST_TOOL_SRC))
 FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/tests/%,$(FUZZ_SRC))
 LOADS := $(patsubst tests/bench/%.c,$(BUILD)/tests/%,$(BENCH_SRC))
+BENCH_XTS := $(BUILD)/tests/bench-xts
 MODEL := $(BUILD)/tests/model
 TRACE_LOAD := $(BUILD)/tests/trace-load
 TRACE_REPLAY := $(BUILD)/tests/trace-replay
@@ -101,13 +103,14 @@ $(FUZZERS): $(BUILD)/tests/%: $(BUILD)/obj/tests/fuzz/%.o $(ARCHIVE)
 $(FUZZERS): TEST_LIBS = -fsanitize=fuzzer
 
 $(LOADS): $(BUILD)/tests/%: $(BUILD)/obj/tests/bench/%.o
+$(BENCH_XTS): $(call objects,$(BENCH_XTS_SRC)) $(ARCHIVE)
 $(MODEL): $(call objects,$(MODEL_SRC))
 $(TRACE_LOAD): $(call objects,$(TRACE_LOAD_SRC))
 $(TRACE_REPLAY): $(call objects,$(TRACE_REPLAY_SRC)) $(ARCHIVE)
 $(POWERCUT): $(call objects,$(POWERCUT_SRC))
 $(LOADS) $(MODEL) $(TRACE_LOAD): TEST_LIBS = -lnbd
 
-$(PROGRAMS) $(UNIT) $(SIMS) $(TEST_TOOLS) $(FUZZERS) $(LOADS) $(MODEL) $(TRACE_LOAD) $(TRACE_REPLAY) \
+$(PROGRAMS) $(UNIT) $(SIMS) $(TEST_TOOLS) $(FUZZERS) $(LOADS) $(BENCH_XTS) $(MODEL) $(TRACE_LOAD) $(TRACE_REPLAY) \
 	$(POWERCUT): $(BUILD)/sources
 	$(call say,LINK,$@)
 	@mkdir -p $(@D)
@@ -161,6 +164,12 @@ bench: setup
 	$(Q)$(MAKE) all $(LOADS)
 	$(Q)tests/bench/bench.py --build $(BUILD) --csv $(BUILD)/bench.csv $(BENCH_FLAGS)
 
+# The XTS kernels alone, beside OpenSSL.
+.PHONY: bench-xts
+bench-xts: setup
+	$(Q)$(MAKE) $(BENCH_XTS)
+	$(Q)$(BENCH_XTS)
+
 install: all
 	install -d '$(DESTDIR)$(PREFIX)/bin'
 	install -m 755 $(PROGRAMS) '$(DESTDIR)$(PREFIX)/bin'
@@ -182,6 +191,7 @@ help:
 	@echo 'make lint          clang-tidy, cppcheck, gcc -fanalyzer, shellcheck'
 	@echo 'make style         is it formatted?  make format: format it'
 	@echo 'make bench         sealblkd beside qemu-nbd and nbdkit; BENCH_FLAGS for bench.py'
+	@echo 'make bench-xts     the XTS kernels beside OpenSSL, in GB/s'
 	@echo 'make install       to DESTDIR/PREFIX/bin (PREFIX is $(PREFIX))'
 	@echo 'make clean         remove what was built'
 	@echo 'V=1 shows the commands; the head of Makefile names the other settings.'

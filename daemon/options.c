@@ -93,7 +93,7 @@ static const char help_text[] =
 	"How to run:\n"
 	"  --workers N              threads, each with its own ring (default: one per processor)\n"
 	"  --io-engine ENGINE       auto or io_uring\n"
-	"  --xts NAME               auto, vaes512 or openssl\n"
+	"  --xts NAME               auto, vaes512, vaes256, aesni or openssl\n"
 	"  --trace FILE             diagnosis: record everything that is written to the images,\n"
 	"                           as it is written, in FILE, which must not exist; slow\n"
 	"  --verbose                log connections as well\n"

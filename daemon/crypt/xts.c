@@ -13,6 +13,8 @@
 /* Fastest first; the portable one is last, it is what all others fall back to. */
 static const struct xts_ops *const implementations[] = {
 	&xts_vaes512_ops,
+	&xts_vaes256_ops,
+	&xts_aesni_ops,
 	&xts_openssl_ops,
 };
 

@@ -32,6 +32,8 @@ struct xts_ops {
 };
 
 extern const struct xts_ops xts_vaes512_ops;
+extern const struct xts_ops xts_vaes256_ops;
+extern const struct xts_ops xts_aesni_ops;
 extern const struct xts_ops xts_openssl_ops;
 
 /* An expanded key. Belongs to one thread: implementations keep state in it. */

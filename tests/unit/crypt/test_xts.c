@@ -36,25 +36,103 @@ static const struct xts_ops *best(void)
 	return ops;
 }
 
-Test(xts, gives_the_known_answers_of_ieee_1619)
+static const char *const names[] = { "vaes512", "vaes256", "aesni", "openssl" };
+
+/* NULL: not on this processor. */
+static const struct xts_ops *find(const char *name)
+{
+	const struct xts_ops *ops = NULL;
+	bool fell_back = false;
+	int r = xts_select(name, &ops, &fell_back);
+
+	cr_assert(r == 0 || r == -ENOENT);
+	cr_assert_not(fell_back, "%s fails its self-test", name);
+	return ops;
+}
+
+static void expect_known_answers(const struct xts_ops *ops)
 {
 	struct xts_key key = vector_key();
 	uint8_t plain[SECTOR_BYTES], wanted[SECTOR_BYTES], data[SECTOR_BYTES];
 	struct xts xts;
 
 	fill_plain(plain, 1);
-	cr_assert_eq(xts_init(&xts, best(), &key), 0);
+	cr_assert_eq(xts_init(&xts, ops, &key), 0);
 	for (size_t i = 0; i < ARRAY_LEN(xts_ieee1619_vectors); i++) {
 		const struct xts_ieee1619_vector *v = &xts_ieee1619_vectors[i];
 
 		cr_assert_eq(unhex(v->ciphertext, wanted, sizeof(wanted)), SECTOR_BYTES);
 		memcpy(data, plain, SECTOR_BYTES);
 		xts_encrypt(&xts, v->data_unit, 1, data);
-		cr_expect_arr_eq(data, wanted, SECTOR_BYTES, "vector %zu", 10 + i);
+		cr_expect_arr_eq(data, wanted, SECTOR_BYTES, "%s, vector %zu", ops->name, 10 + i);
 		xts_decrypt(&xts, v->data_unit, 1, data);
-		cr_expect_arr_eq(data, plain, SECTOR_BYTES, "vector %zu, back", 10 + i);
+		cr_expect_arr_eq(data, plain, SECTOR_BYTES, "%s, vector %zu, back", ops->name,
+				 10 + i);
 	}
 	xts_done(&xts);
+}
+
+Test(xts, gives_the_known_answers_of_ieee_1619)
+{
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		const struct xts_ops *ops = find(names[i]);
+
+		if (ops)
+			expect_known_answers(ops);
+	}
+}
+
+enum { LOT_SECTORS = 200, LOT_BYTES = LOT_SECTORS * SECTOR_BYTES + 256 };
+
+static uint64_t next_random(uint64_t *state)
+{
+	*state ^= *state << 13; /* xorshift64 (Marsaglia, 2003) */
+	*state ^= *state >> 7;
+	*state ^= *state << 17;
+	return *state;
+}
+
+/* Of any number, length and address: as OpenSSL does it, and nothing beside it. */
+static void expect_agreement(struct xts *xts, struct xts *reference, uint64_t *random)
+{
+	static uint8_t before[LOT_BYTES], ours[LOT_BYTES], wanted[LOT_BYTES];
+	const uint64_t first = next_random(random) >> next_random(random) % 60;
+	const uint32_t nr = 1 + (uint32_t)(next_random(random) % LOT_SECTORS);
+	const size_t at = next_random(random) % 128;
+
+	for (size_t i = 0; i < LOT_BYTES; i++)
+		before[i] = (uint8_t)next_random(random);
+	memcpy(ours, before, LOT_BYTES);
+	memcpy(wanted, before, LOT_BYTES);
+	xts_encrypt(xts, first, nr, ours + at);
+	xts_encrypt(reference, first, nr, wanted + at);
+	cr_assert_arr_eq(ours, wanted, LOT_BYTES, "%s: %u sectors from %llu, at %zu",
+			 xts->ops->name, nr, (unsigned long long)first, at);
+	xts_decrypt(xts, first, nr, ours + at);
+	cr_assert_arr_eq(ours, before, LOT_BYTES, "%s: back: %u sectors from %llu, at %zu",
+			 xts->ops->name, nr, (unsigned long long)first, at);
+}
+
+Test(xts, every_kernel_agrees_with_openssl)
+{
+	uint64_t random = UINT64_C(0x5ea1b10c);
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		const struct xts_ops *ops = find(names[i]);
+
+		for (int round = 0; ops && round < 100; round++) {
+			struct xts xts, reference;
+			struct xts_key key;
+
+			for (size_t b = 0; b < sizeof(key.bytes); b++)
+				key.bytes[b] = (uint8_t)next_random(&random);
+			cr_assert_eq(xts_init(&xts, ops, &key), 0);
+			cr_assert_eq(xts_init(&reference, &xts_openssl_ops, &key), 0);
+			expect_agreement(&xts, &reference, &random);
+			xts_done(&xts);
+			xts_done(&reference);
+		}
+	}
 }
 
 Test(xts, numbers_the_sectors_of_a_run_one_by_one)
