@@ -47,10 +47,12 @@ static int start(struct server *server, struct image *image, const struct rewrit
 int server_rewrite(struct server *server, struct image *image, const struct rewrite_order *order,
 		   struct problem *problem)
 {
+	const uint64_t old_rate = atomic_load(&image->rewrite.max_rate);
 	int r = refuse(server, image, problem);
 
 	if (r < 0)
 		return r;
+	/* First, or a job would begin without its limit. */
 	if (order->has_max_rate)
 		atomic_store(&image->rewrite.max_rate, order->max_rate);
 	if (order->action == REWRITE_START)
@@ -58,6 +60,8 @@ int server_rewrite(struct server *server, struct image *image, const struct rewr
 	else
 		r = image_rewrite_pause(image, order->which, order->action == REWRITE_PAUSE,
 					problem);
+	if (r < 0)
+		atomic_store(&image->rewrite.max_rate, old_rate);
 	worker_wake(&server->workers[server->nr_workers]);
 	return r;
 }

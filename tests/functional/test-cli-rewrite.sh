@@ -112,6 +112,8 @@ refuse 1 '2 key slots are in use: give --drop-other-slots' \
 	"$sealblk" rekey --key-file key image.seal
 "$sealblk" encryption off image.seal
 refuse_off
+refuse_off --max-rate 1M
+expect_equal 0 "$("$sealblk" encrypt status --json image.seal | jq .max_rate)" "the rate of an order that was refused"
 "$sealblk" encryption on image.seal
 "$sealblk" key revoke image.seal
 refuse 4 'its keys are revoked' "$sealblk" encrypt image.seal
