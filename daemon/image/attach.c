@@ -73,6 +73,7 @@ int image_attach_base(struct image *image, int fd, const char *path,
 		return is_refusal(r) ? -EUCLEAN : r;
 	if (base_is_flat(&image->base, &disk->base_data_bytes)) {
 		disk->base_fd = base_store(&image->base)->fd;
+		disk->base_in_memory = base_store(&image->base)->in_memory;
 	} else {
 		disk->base_locate = base_locate_of;
 		disk->base = &image->base;

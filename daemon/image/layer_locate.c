@@ -75,6 +75,7 @@ static int here(const struct layer *layer, uint64_t offset_bytes, uint64_t nr_se
 		.stored_bytes = stored_bytes,
 		.offset_bytes = offset_bytes,
 		.fd = layer->store.fd,
+		.in_memory = layer->store.in_memory,
 	};
 	return 0;
 }

@@ -165,6 +165,7 @@ static void configure_map(struct image *image)
 	image->disk.nr_tib = (uint32_t)((image->disk.nr_sectors + TIB_SECTORS - 1) / TIB_SECTORS);
 	image->disk.base_fd = -1;
 	config->fd = image->store.fd;
+	config->in_memory = image->store.in_memory;
 	config->disk_sectors = image->disk.nr_sectors;
 	config->bitmap_offset = le64_get(super->bitmap_offset);
 	config->map_offset = le64_get(super->map_offset);

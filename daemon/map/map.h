@@ -51,7 +51,8 @@ struct map_run {
 
 /* What the map must know of its image; filled in before map_init(). */
 struct map_config {
-	int fd; /* of the image */
+	int fd;		/* of the image */
+	bool in_memory; /* struct store */
 	uint64_t disk_sectors;
 	void *entries_memory; /* map_entries_bytes(), zeroed, the caller's; used bit by bit */
 	uint64_t bitmap_offset;

@@ -51,6 +51,7 @@ void round_sync(struct map_round *round, void (*done)(struct ring_op *op, int re
 	round->op = (struct ring_op){
 		.kind = RING_FDATASYNC,
 		.fd = round->map->config.fd,
+		.in_memory = round->map->config.in_memory,
 		.done = done,
 	};
 	ring_submit(round->lane->ring, &round->op);

@@ -11,6 +11,7 @@ struct base_place {
 	uint64_t stored_bytes; /* of them that are in the file; the rest reads as zeros */
 	uint64_t offset_bytes; /* of the first in @fd, if any is stored */
 	int fd;
+	bool in_memory; /* as struct store says of @fd */
 };
 
 static inline bool base_place_is_hole(const struct base_place *place)

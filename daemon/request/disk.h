@@ -24,6 +24,7 @@ struct disk {
 	 * where sectors are, as base_locate() in image/base.h.
 	 */
 	int base_fd;
+	bool base_in_memory;
 	uint64_t base_data_bytes;
 	int (*base_locate)(const void *base, uint64_t first_sector, uint64_t limit_sectors,
 			   struct base_place *ret_place);

@@ -48,12 +48,14 @@ static int locate(const struct disk *disk, struct map_run *run, struct base_plac
 	*ret_place = (struct base_place){ .nr_sectors = run->nr_sectors };
 	if (run->entry >= SEAL_ENTRY_PLANE_FIRST) {
 		ret_place->fd = disk->map.config.fd;
+		ret_place->in_memory = disk->map.config.in_memory;
 		ret_place->offset_bytes =
 			disk->map.config.planes[run->entry].file_offset_bytes + offset;
 		ret_place->stored_bytes = bytes;
 	} else if (run->entry == SEAL_ENTRY_BASE && disk->base_fd >= 0 &&
 		   offset < disk->base_data_bytes) {
 		ret_place->fd = disk->base_fd;
+		ret_place->in_memory = disk->base_in_memory;
 		ret_place->offset_bytes = offset;
 		ret_place->stored_bytes = min_u64(bytes, disk->base_data_bytes - offset);
 	}
@@ -155,6 +157,7 @@ static void submit_part(struct request *request, struct req_part *part, enum rin
 	part->op = (struct ring_op){
 		.kind = kind,
 		.fd = place->fd,
+		.in_memory = place->in_memory,
 		.offset_bytes = place->offset_bytes,
 		.range_bytes = place->stored_bytes,
 		.done = part_done,

@@ -4,6 +4,8 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
 
 /* One kernel result of a READ or WRITE. */
 static bool transfer_advance(struct ring_op *op, int res, int *ret_result)
@@ -56,6 +58,40 @@ bool ring_op_advance(struct ring_op *op, int res, int *ret_result)
 	}
 	*ret_result = res;
 	return true;
+}
+
+static int result_of(ssize_t res)
+{
+	return res < 0 ? -errno : (int)res;
+}
+
+int ring_op_call(const struct ring_op *op)
+{
+	off_t at = (off_t)(op->offset_bytes + op->done_bytes);
+	off_t range = (off_t)op->range_bytes;
+	size_t left = op->bytes - op->done_bytes;
+
+	switch (op->kind) {
+	case RING_READ:
+		return result_of(pread(op->fd, op->data + op->done_bytes, left, at));
+	case RING_WRITE:
+		return result_of(pwrite(op->fd, op->data + op->done_bytes, left, at));
+	case RING_FDATASYNC:
+		return result_of(fdatasync(op->fd));
+	case RING_PUNCH:
+		return result_of(
+			fallocate(op->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, at, range));
+	case RING_ALLOCATE:
+		return result_of(fallocate(op->fd, FALLOC_FL_KEEP_SIZE, at, range));
+	case RING_ADVISE:
+		return -posix_fadvise(op->fd, at, range, POSIX_FADV_WILLNEED);
+	case RING_ACCEPT:
+	case RING_RECV:
+	case RING_SENDMSG:
+	case RING_POLL:
+		break;
+	}
+	return -ENOTSUP;
 }
 
 /* The stand-in that ring_run() submits, so that the caller's @done stays unused. */

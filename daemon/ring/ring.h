@@ -39,6 +39,7 @@ struct ring_op {
 	/* Filled in by the owner before ring_submit(). */
 	enum ring_kind kind;
 	int fd;
+	bool in_memory; /* the file is (struct store): no call on it waits for a device */
 	uint64_t offset_bytes;
 	uint64_t range_bytes;	/* PUNCH, ALLOCATE, ADVISE */
 	uint8_t *data;		/* READ, WRITE, RECV */
@@ -128,6 +129,12 @@ int MUST_CHECK ring_run(struct ring *ring, struct ring_op *op);
  * a lost page.
  */
 bool ring_op_advance(struct ring_op *op, int res, int *ret_result);
+
+/*
+ * For implementations: one system call for what is left of @op, a kind that is
+ * for files. Returns what cqe->res would be.
+ */
+int MUST_CHECK ring_op_call(const struct ring_op *op);
 
 /*
  * @entries: operations in flight at most, 1 to 16384; more wait in line below

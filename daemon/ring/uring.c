@@ -153,25 +153,33 @@ static void start_line(struct uring *u)
 	}
 }
 
+static int write_piece(const struct ring_op *op)
+{
+	uint32_t left = op->bytes - op->done_bytes;
+	ssize_t written = pwrite(op->fd, op->data + op->done_bytes,
+				 left < PIECE_BYTES ? left : PIECE_BYTES,
+				 (off_t)(op->offset_bytes + op->done_bytes));
+
+	return written < 0 ? -errno : (int)written;
+}
+
 /*
- * A buffered write is a copy into the page cache, done sooner than it can be
- * handed over: no file system takes it without blocking, so io_uring would give
- * it to a kernel thread, and a file's writes to one after another. It may wait
- * when the host has too many dirty pages, as every writer then does.
+ * What never waits for a device is done sooner than it can be handed over.
+ *
+ * A buffered write is a copy into the page cache: no file system takes it without
+ * blocking, so io_uring would give it to a kernel thread, and a file's writes to
+ * one after another. It may wait when the host has too many dirty pages, as every
+ * writer then does. On tmpfs io_uring has kernel threads for reads as well.
  */
 static bool run_at_once(struct uring *u, struct ring_op *op)
 {
-	ssize_t written;
+	int res;
 
-	if (op->kind != RING_WRITE)
+	if (op->kind != RING_WRITE && !op->in_memory)
 		return false;
 	do {
-		uint32_t left = op->bytes - op->done_bytes;
-
-		written = pwrite(op->fd, op->data + op->done_bytes,
-				 left < PIECE_BYTES ? left : PIECE_BYTES,
-				 (off_t)(op->offset_bytes + op->done_bytes));
-	} while (!ring_op_advance(op, written < 0 ? -errno : (int)written, &op->result));
+		res = op->kind == RING_WRITE ? write_piece(op) : ring_op_call(op);
+	} while (!ring_op_advance(op, res, &op->result));
 	ring_queue_push(&u->finished, op);
 	return true;
 }

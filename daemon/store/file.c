@@ -6,8 +6,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <linux/magic.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -90,6 +92,13 @@ static int file_length(int fd, uint64_t *ret_bytes, uint64_t *ret_inode)
 		return -EINVAL;
 	*ret_bytes = (uint64_t)st.st_size;
 	return 0;
+}
+
+static bool is_in_memory(int fd)
+{
+	struct statfs fs;
+
+	return fstatfs(fd, &fs) == 0 && (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC);
 }
 
 /*
@@ -199,6 +208,12 @@ int store_file_init(struct store *store, int fd, enum store_lock lock, int wait_
 		close(fd);
 		return r;
 	}
-	*store = (struct store){ .ops = &file_ops, .fd = fd, .bytes = bytes, .inode = inode };
+	*store = (struct store){
+		.ops = &file_ops,
+		.fd = fd,
+		.bytes = bytes,
+		.inode = inode,
+		.in_memory = is_in_memory(fd),
+	};
 	return 0;
 }

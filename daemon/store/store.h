@@ -25,6 +25,7 @@ struct store {
 	int fd;		/* what ring operations name; owned by the store */
 	uint64_t bytes; /* length when opened */
 	uint64_t inode; /* st_ino of what was opened */
+	bool in_memory; /* on a file system that has no device to wait for: tmpfs */
 };
 
 /*
