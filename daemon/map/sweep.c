@@ -140,6 +140,7 @@ static void submit_punch(struct map_sweep *sweep, struct punch *punch, uint32_t 
 	punch->op = (struct ring_op){
 		.kind = RING_PUNCH,
 		.fd = punch->in_base ? config->base_fd : config->fd,
+		.in_memory = !punch->in_base && config->in_memory,
 		.offset_bytes =
 			config->planes[sweep->plane].file_offset_bytes + sectors_to_bytes(sector),
 		.range_bytes = sectors_to_bytes(end - first),

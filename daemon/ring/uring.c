@@ -2,9 +2,11 @@
 /*
  * The io_uring engine (liburing 2.3, Linux 6.1 or newer).
  *
- *   ring_submit -> a free slot?  yes: SQE in the ring    no: in line
- *   ring_wait   -> one system call hands over all SQEs and waits
- *               -> each CQE: slot -> advance -> again, or @done and next in line
+ *   ring_submit -> done at once, without the kernel's ring? finished
+ *                  else a free slot?  yes: SQE in the ring    no: in line
+ *   ring_wait   -> anything finished? its @done, this time
+ *                  else one system call hands over all SQEs and waits
+ *                  -> each CQE: slot -> advance -> again, or @done and next in line
  *
  * Each slot has at most one SQE of its operation and one that cancels it in the
  * submission ring, which is twice as long as the table: there is always room.
@@ -54,6 +56,7 @@ struct uring {
 	struct ring ring;
 	struct io_uring kernel;
 	bool enabled;		    /* by the thread that waits */
+	bool delivered;		    /* the last wait did not enter the kernel */
 	struct ring_queue line;	    /* for a free slot */
 	struct ring_queue finished; /* over without the kernel's ring, @done not yet called */
 	unsigned int nr_cancels;    /* slots with CANCEL_WANTED */
@@ -164,6 +167,19 @@ static int write_piece(const struct ring_op *op)
 }
 
 /*
+ * A reply seldom has to wait for its client: one system call, where an SQE is
+ * followed by a completion. What cannot be sent, for whatever reason, is the
+ * kernel ring's to judge.
+ */
+static bool send_at_once(struct ring_op *op)
+{
+	ssize_t sent = sendmsg(op->fd, op->message, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+	op->result = (int)sent;
+	return sent >= 0;
+}
+
+/*
  * What never waits for a device is done sooner than it can be handed over.
  *
  * A buffered write is a copy into the page cache: no file system takes it without
@@ -171,7 +187,7 @@ static int write_piece(const struct ring_op *op)
  * one after another. It may wait when the host has too many dirty pages, as every
  * writer then does. On tmpfs io_uring has kernel threads for reads as well.
  */
-static bool run_at_once(struct uring *u, struct ring_op *op)
+static bool call_at_once(struct ring_op *op)
 {
 	int res;
 
@@ -180,6 +196,13 @@ static bool run_at_once(struct uring *u, struct ring_op *op)
 	do {
 		res = op->kind == RING_WRITE ? write_piece(op) : ring_op_call(op);
 	} while (!ring_op_advance(op, res, &op->result));
+	return true;
+}
+
+static bool run_at_once(struct uring *u, struct ring_op *op)
+{
+	if (!(op->kind == RING_SENDMSG ? send_at_once(op) : call_at_once(op)))
+		return false;
 	ring_queue_push(&u->finished, op);
 	return true;
 }
@@ -363,10 +386,17 @@ static int wait(struct ring *ring, int timeout_ms)
 
 	if (r < 0)
 		return r;
+	/* What this leads to may go to the kernel together; but next time it is entered. */
+	if (u->finished.head && !u->delivered) {
+		u->delivered = true;
+		ring_queue_deliver(ring, &u->finished);
+		return 0;
+	}
 	queue_cancels(u);
 	r = enter(u, u->finished.head ? 0 : timeout_ms);
 	if (r < 0)
 		return r;
+	u->delivered = false;
 	ring_queue_deliver(ring, &u->finished);
 	reap(u);
 	return 0;
