@@ -17,6 +17,7 @@
 #include <liburing.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "ring/queue.h"
@@ -179,6 +180,15 @@ static bool send_at_once(struct ring_op *op)
 	return sent >= 0;
 }
 
+/* What the page cache has; the kernel's ring sees to the rest. */
+static bool read_at_once(struct ring_op *op)
+{
+	struct iovec into = { .iov_base = op->data, .iov_len = op->bytes };
+	ssize_t got = preadv2(op->fd, &into, 1, (off_t)op->offset_bytes, RWF_NOWAIT);
+
+	return got > 0 && ring_op_advance(op, (int)got, &op->result);
+}
+
 /*
  * What never waits for a device is done sooner than it can be handed over.
  *
@@ -191,8 +201,6 @@ static bool call_at_once(struct ring_op *op)
 {
 	int res;
 
-	if (op->kind != RING_WRITE && !op->in_memory)
-		return false;
 	do {
 		res = op->kind == RING_WRITE ? write_piece(op) : ring_op_call(op);
 	} while (!ring_op_advance(op, res, &op->result));
@@ -201,10 +209,17 @@ static bool call_at_once(struct ring_op *op)
 
 static bool run_at_once(struct uring *u, struct ring_op *op)
 {
-	if (!(op->kind == RING_SENDMSG ? send_at_once(op) : call_at_once(op)))
-		return false;
-	ring_queue_push(&u->finished, op);
-	return true;
+	bool over = false;
+
+	if (op->kind == RING_SENDMSG)
+		over = send_at_once(op);
+	else if (op->kind == RING_WRITE || op->in_memory)
+		over = call_at_once(op);
+	else if (op->kind == RING_READ)
+		over = read_at_once(op);
+	if (over)
+		ring_queue_push(&u->finished, op);
+	return over;
 }
 
 static void submit(struct ring *ring, struct ring_op *op)
