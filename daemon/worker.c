@@ -165,6 +165,28 @@ static void send_all(struct worker *worker)
 	}
 }
 
+void worker_pause(struct worker *worker, struct conn *conn)
+{
+	conn->paused = true;
+	conn->next_paused = worker->paused;
+	worker->paused = conn;
+}
+
+static void resume_paused(struct worker *worker)
+{
+	struct conn *paused = worker->paused;
+
+	worker->paused = NULL;
+	while (paused) {
+		struct conn *conn = paused;
+
+		paused = conn->next_paused;
+		conn->paused = false;
+		conn->turn_bytes = 0;
+		conn_resume(conn);
+	}
+}
+
 /* ---- connections ---- */
 
 void worker_begin_conn(struct worker *worker, int fd, bool is_tcp)
@@ -354,11 +376,14 @@ static void *run(void *arg)
 		deliver_all(worker);
 		feed_starved(worker);
 		send_all(worker);
+		resume_paused(worker);
 		if (worker->background)
 			wait_ms = background_turn(worker->background, TICK_MS);
+		if (worker->paused)
+			wait_ms = 0;
 		if (worker->inbox.newest)
 			continue;
-		turn(worker, stopping ? QUIET_TURN_MS : wait_ms);
+		turn(worker, stopping && wait_ms > QUIET_TURN_MS ? QUIET_TURN_MS : wait_ms);
 		deliver_all(worker);
 		tick(worker);
 	}

@@ -51,6 +51,7 @@ struct worker {
 	unsigned int nr_slots_seen;  /* ... since the last tick? */
 	uint64_t served_ms;	     /* the last tick at which one had, or nobody waited */
 	struct conn *to_send;	     /* connections with new replies, this turn */
+	struct conn *paused;	     /* connections that go on in the next turn */
 
 	unsigned int nr_warnings; /* since @warnings_ms, shown or not */
 	uint64_t warnings_ms;
@@ -84,6 +85,12 @@ struct conn_slot *worker_take_slot(struct worker *worker, struct conn *conn, uin
  * others that come until then.
  */
 void worker_will_send(struct worker *worker, struct conn *conn);
+
+/*
+ * @conn has begun enough READs for this turn: what it asks for next is read when
+ * their bytes have been decrypted and sent, while they are in the processor's cache.
+ */
+void worker_pause(struct worker *worker, struct conn *conn);
 
 /* Give back what the slot has; those in line go on from the worker's loop. */
 void worker_give_slot(struct worker *worker, struct conn_slot *slot);

@@ -23,31 +23,39 @@
 
 static void advance(struct conn *conn);
 
-static void received(struct ring_op *op, int result)
+/* The first @payload_bytes of it belong to the request being filled. */
+static void took(struct conn *conn, int result, size_t payload_bytes)
 {
-	struct conn *conn = CONTAINER_OF(op, struct conn, recv_op);
-
 	conn->receiving = false;
 	conn->moved_ms = conn->worker->now_ms;
-	if (result <= 0)
+	if (result <= 0) {
 		conn->recv_over = true;
-	else if (conn->filling && !conn->filling->refused)
-		conn->filled_bytes += (uint32_t)result;
-	else
-		conn->recv_end += (uint32_t)result;
+	} else {
+		const uint32_t filled = (uint32_t)min_u64((uint32_t)result, payload_bytes);
+
+		conn->filled_bytes += filled;
+		conn->recv_end += (uint32_t)result - filled;
+	}
 	advance(conn);
 }
 
-static void receive(struct conn *conn, uint8_t *into, uint32_t room_bytes)
+static void received(struct ring_op *op, int result)
+{
+	took(CONTAINER_OF(op, struct conn, recv_op), result, 0);
+}
+
+static void payload_received(struct ring_op *op, int result)
+{
+	struct conn *conn = CONTAINER_OF(op, struct conn, recv_op);
+
+	took(conn, result, conn->recv_iovs[0].iov_len);
+}
+
+static void receive(struct conn *conn, struct ring_op op)
 {
 	conn->receiving = true;
-	conn->recv_op = (struct ring_op){
-		.kind = RING_RECV,
-		.fd = conn->fd,
-		.data = into,
-		.bytes = room_bytes,
-		.done = received,
-	};
+	conn->recv_op = op;
+	conn->recv_op.fd = conn->fd;
 	ring_submit(conn->worker->ring, &conn->recv_op);
 }
 
@@ -59,7 +67,31 @@ static void receive_headers(struct conn *conn)
 	memmove(conn->recv_bytes, conn->recv_bytes + conn->recv_at, unread);
 	conn->recv_at = 0;
 	conn->recv_end = unread;
-	receive(conn, conn->recv_bytes + unread, CONN_RECV_BYTES - unread);
+	receive(conn, (struct ring_op){ .kind = RING_RECV,
+					.data = conn->recv_bytes + unread,
+					.bytes = CONN_RECV_BYTES - unread,
+					.done = received });
+}
+
+/*
+ * @missing_bytes of the payload, straight to their place, and what follows it. After
+ * a large payload another one is likely, whose beginning should not be copied.
+ */
+static void receive_payload(struct conn *conn, uint32_t missing_bytes)
+{
+	const struct conn_slot *slot = conn->filling;
+	const bool is_large = slot->wire.length_bytes >= CONN_RECV_BYTES;
+
+	conn->recv_at = 0;
+	conn->recv_end = 0;
+	conn->recv_iovs[0] =
+		(struct iovec){ slot->request.data + conn->filled_bytes, missing_bytes };
+	conn->recv_iovs[1] = (struct iovec){ conn->recv_bytes,
+					     is_large ? CONN_RECV_AHEAD_BYTES : CONN_RECV_BYTES };
+	conn->recv_message = (struct msghdr){ .msg_iov = conn->recv_iovs, .msg_iovlen = 2 };
+	receive(conn, (struct ring_op){ .kind = RING_RECVMSG,
+					.message = &conn->recv_message,
+					.done = payload_received });
 }
 
 /* @slot's request goes on its road, or straight to its reply. */
@@ -87,7 +119,7 @@ static bool fill_payload(struct conn *conn)
 	missing -= now;
 	if (missing > 0) {
 		if (!conn->recv_over)
-			receive(conn, slot->request.data + conn->filled_bytes, missing);
+			receive_payload(conn, missing);
 		return true;
 	}
 	conn->filling = NULL;
@@ -185,6 +217,8 @@ static bool begin_held(struct conn *conn)
 	slot->block_bytes = block_bytes;
 	slot->wire = *wire;
 	slot->refused = refused;
+	if (op == REQ_READ)
+		conn->turn_bytes += buffer_bytes;
 	if (!refused)
 		decode(conn, wire, op, &slot->request);
 	if (nbds_request_payload_bytes(wire) == 0) {
@@ -267,7 +301,7 @@ static void close_if_over(struct conn *conn)
 
 	/* While it stands in one of the worker's lists, its place is not free. */
 	if (!conn->recv_over || conn->receiving || conn->sending || conn->starved ||
-	    conn->to_send || conn->nr_requests > 0 ||
+	    conn->to_send || conn->paused || conn->nr_requests > 0 ||
 	    (conn->out.used_bytes > 0 && !conn->send_over))
 		return;
 	close(conn->fd);
@@ -281,7 +315,7 @@ static void close_if_over(struct conn *conn)
 /* Do all that can be done now: one place decides what comes next. */
 static void advance(struct conn *conn)
 {
-	while (!conn->receiving && !conn->starved) {
+	while (!conn->receiving && !conn->starved && !conn->paused) {
 		if (conn->filling && conn->filling->refused) {
 			if (swallow_payload(conn))
 				break;
@@ -291,6 +325,8 @@ static void advance(struct conn *conn)
 		} else if (conn->out.used_bytes > 0 && !conn->send_over) {
 			conn_send(conn);
 			break;
+		} else if (conn->holding && conn->turn_bytes >= CONN_TURN_BYTES) {
+			worker_pause(conn->worker, conn);
 		} else if (conn->holding) {
 			if (!begin_held(conn))
 				break;

@@ -52,7 +52,9 @@ struct conn {
 	struct conn *next;	   /* in the worker's free list or starved line */
 	struct conn *next_to_send; /* in the worker's list of those */
 	bool to_send;
-	int fd; /* -1: free */
+	struct conn *next_paused; /* in the worker's list of those */
+	bool paused;		  /* has begun enough for this turn */
+	int fd;			  /* -1: free */
 	unsigned int id;
 	char peer[CONN_PEER_BYTES]; /* for log lines */
 	struct nbds_session session;
@@ -62,11 +64,14 @@ struct conn {
 
 	/* Receiving. */
 	struct ring_op recv_op;
-	bool receiving;	  /* @recv_op is in flight */
-	bool recv_over;	  /* nothing more is read */
-	uint32_t recv_at; /* unread bytes of @recv_bytes: [at, end) */
+	struct msghdr recv_message;
+	struct iovec recv_iovs[2]; /* a payload's rest, then @recv_bytes */
+	bool receiving;		   /* @recv_op is in flight */
+	bool recv_over;		   /* nothing more is read */
+	uint32_t recv_at;	   /* unread bytes of @recv_bytes: [at, end) */
 	uint32_t recv_end;
-	bool holding; /* @held is a request without a slot */
+	uint64_t turn_bytes; /* READs begun in this turn */
+	bool holding;	     /* @held is a request without a slot */
 	struct nbds_request held;
 	struct conn_slot *filling; /* WRITE whose payload is arriving, to be used or dropped */
 	uint32_t filled_bytes;	   /* of it */
@@ -92,7 +97,7 @@ struct conn {
 /* Take over the socket @fd and greet. @conn: zeroed but for worker and fd. */
 void conn_start(struct conn *conn, bool is_tcp, unsigned int id, uint64_t deadline_ms);
 
-/* Go on after having been starved of a slot or buffer. */
+/* Go on after having been starved of a slot or buffer, or paused. */
 void conn_resume(struct conn *conn);
 
 /*

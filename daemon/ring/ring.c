@@ -45,6 +45,7 @@ bool ring_op_advance(struct ring_op *op, int res, int *ret_result)
 	case RING_ALLOCATE:
 	case RING_ACCEPT:
 	case RING_RECV:
+	case RING_RECVMSG:
 	case RING_SENDMSG:
 		if (turned_away)
 			return false;
@@ -87,6 +88,7 @@ int ring_op_call(const struct ring_op *op)
 		return -posix_fadvise(op->fd, at, range, POSIX_FADV_WILLNEED);
 	case RING_ACCEPT:
 	case RING_RECV:
+	case RING_RECVMSG:
 	case RING_SENDMSG:
 	case RING_POLL:
 		break;

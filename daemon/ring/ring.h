@@ -31,6 +31,7 @@ enum ring_kind {
 	RING_ADVISE,	/* read [@offset_bytes, +@range_bytes) ahead; a hint, never fails */
 	RING_ACCEPT,	/* result: the new socket, close-on-exec */
 	RING_RECV,	/* up to @bytes into @data; result: bytes, 0 at the end of the stream */
+	RING_RECVMSG,	/* into @message, in order; the same result */
 	RING_SENDMSG,	/* @message, without SIGPIPE; result: bytes taken, may be short */
 	RING_POLL,	/* until @fd is readable; result: 0 */
 };
@@ -44,7 +45,7 @@ struct ring_op {
 	uint64_t range_bytes;	/* PUNCH, ALLOCATE, ADVISE */
 	uint8_t *data;		/* READ, WRITE, RECV */
 	uint32_t bytes;		/* READ, WRITE, RECV: length of @data */
-	struct msghdr *message; /* SENDMSG: the owner's, with what it points to */
+	struct msghdr *message; /* RECVMSG, SENDMSG: the owner's, with what it points to */
 
 	/*
 	 * READ and WRITE are whole or failed: short transfers are continued below

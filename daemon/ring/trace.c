@@ -204,6 +204,7 @@ static uint8_t trace_kind_of(enum ring_kind kind)
 	case RING_ADVISE:
 	case RING_ACCEPT:
 	case RING_RECV:
+	case RING_RECVMSG:
 	case RING_SENDMSG:
 	case RING_POLL:
 		break;

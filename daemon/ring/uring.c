@@ -73,8 +73,8 @@ static struct uring *uring_of(struct ring *ring)
 
 static bool waits_for_peer(enum ring_kind kind)
 {
-	return kind == RING_ACCEPT || kind == RING_RECV || kind == RING_SENDMSG ||
-	       kind == RING_POLL;
+	return kind == RING_ACCEPT || kind == RING_RECV || kind == RING_RECVMSG ||
+	       kind == RING_SENDMSG || kind == RING_POLL;
 }
 
 /* ---- submission ---- */
@@ -112,6 +112,9 @@ static void prepare(struct io_uring_sqe *sqe, const struct ring_op *op)
 		break;
 	case RING_RECV:
 		io_uring_prep_recv(sqe, op->fd, op->data, op->bytes, 0);
+		break;
+	case RING_RECVMSG:
+		io_uring_prep_recvmsg(sqe, op->fd, op->message, 0);
 		break;
 	case RING_SENDMSG:
 		io_uring_prep_sendmsg(sqe, op->fd, op->message, MSG_NOSIGNAL);

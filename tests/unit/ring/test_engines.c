@@ -255,7 +255,8 @@ Test(ring_engines, plain_calls_move_bytes_to_and_from_files)
 
 Test(ring_engines, plain_calls_refuse_to_wait_for_a_peer)
 {
-	static const enum ring_kind kinds[] = { RING_ACCEPT, RING_RECV, RING_SENDMSG, RING_POLL };
+	static const enum ring_kind kinds[] = { RING_ACCEPT, RING_RECV, RING_RECVMSG, RING_SENDMSG,
+						RING_POLL };
 	struct engine engine = { .ring = sync_ring(), .fd = 0 };
 
 	for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
