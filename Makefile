@@ -28,7 +28,8 @@ Q = $(if $(filter 1,$(V)),,@)
 PKGS := liburing libcrypto jansson libsystemd libkeyutils p11-kit-1
 pkg = $(shell pkg-config $(1))$(if $(filter-out 0,$(.SHELLSTATUS)),$(error libraries are missing: run `make setup`))
 PKG_CFLAGS = $(eval PKG_CFLAGS := $(patsubst -I%,-isystem %,$(call pkg,--cflags $(PKGS))))$(PKG_CFLAGS)
-PKG_LIBS = $(eval PKG_LIBS := $(call pkg,--libs $(PKGS)))$(PKG_LIBS)
+# libaio has no .pc file.
+PKG_LIBS = $(eval PKG_LIBS := $(call pkg,--libs $(PKGS)) -laio)$(PKG_LIBS)
 CRITERION_LIBS = $(eval CRITERION_LIBS := $(call pkg,--libs criterion))$(CRITERION_LIBS)
 
 WARNINGS := -Wall -Wextra -Wshadow -Wvla -Wswitch-enum -Wmissing-prototypes \
@@ -87,6 +88,12 @@ POWERCUT := $(BUILD)/tests/powercut
 TEST_SCRIPTS := $(wildcard tests/sim/mutants.sh tests/functional/test-*.sh tests/interop/test-*.sh \
 	tests/guest/test-*.sh)
 
+# Run again with the engine for systems without io_uring: what looks hardest at I/O, or all.
+AIO_SCRIPTS := $(wildcard $(if $(SEALBLK_LONG),tests/functional/test-*.sh tests/interop/test-*.sh, \
+	$(patsubst %,tests/interop/test-%.sh,conformance fio model multi-conn nbdcopy nbdinfo qemu-io) \
+	$(patsubst %,tests/functional/test-%.sh,bad-requests caps clean-stop disk-full encryption-switch \
+		fsync-fails handshake-deadline kill9 listen process-death socket-activation)))
+
 # ---- build ------------------------------------------------------------------
 
 .PHONY: all
@@ -98,6 +105,7 @@ $(UNIT): $(call objects,$(UNIT_SRC)) $(ARCHIVE)
 $(UNIT): TEST_LIBS = $(CRITERION_LIBS)
 $(SIMS): $(BUILD)/tests/sim-%: $(BUILD)/obj/tests/sim/run_%.o $(call objects,$(SIM_SRC)) $(ARCHIVE)
 $(TEST_TOOLS): $(BUILD)/tests/%: $(BUILD)/obj/tests/tools/%.o $(ARCHIVE)
+$(BUILD)/tests/refuse_uring: TEST_LIBS = -lseccomp
 
 $(FUZZERS): $(BUILD)/tests/%: $(BUILD)/obj/tests/fuzz/%.o $(ARCHIVE)
 $(FUZZERS): TEST_LIBS = -fsanitize=fuzzer
@@ -216,7 +224,8 @@ check-long: setup
 
 # A sanitizer adds calls of its own to the pure objects: the layers are checked without.
 check-built: tests $(if $(SANITIZE),,check-layers check-headers)
-	$(Q)tests/run.sh --build $(BUILD) --jobs $(JOBS) $(UNIT) $(SIMS) $(TEST_SCRIPTS)
+	$(Q)tests/run.sh --build $(BUILD) --jobs $(JOBS) $(UNIT) $(SIMS) $(TEST_SCRIPTS) \
+		--engine libaio $(AIO_SCRIPTS)
 
 tests: all test-tools $(UNIT) $(SIMS) $(MODEL) $(TRACE_LOAD) $(TRACE_REPLAY) $(PRELOADS) $(POWERCUT)
 

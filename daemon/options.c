@@ -92,7 +92,8 @@ static const char help_text[] =
 	"\n"
 	"How to run:\n"
 	"  --workers N              threads, each with its own ring (default: one per processor)\n"
-	"  --io-engine ENGINE       auto or io_uring\n"
+	"  --io-engine ENGINE       io_uring, libaio, or auto (default): io_uring where this\n"
+	"                           system lets us, else libaio\n"
 	"  --xts NAME               auto, vaes512, vaes256, aesni or openssl\n"
 	"  --trace FILE             diagnosis: record everything that is written to the images,\n"
 	"                           as it is written, in FILE, which must not exist; slow\n"
@@ -181,11 +182,17 @@ static int set_workers(struct options *options, const char *argument)
 	return -1;
 }
 
-static int check_engine(const char *argument)
+static int set_engine(struct options *options, const char *argument)
 {
-	if (strcmp(argument, "auto") == 0 || strcmp(argument, "io_uring") == 0)
-		return -1;
-	return usage("--io-engine %s: this build has auto and io_uring", argument);
+	if (strcmp(argument, "auto") == 0)
+		options->engine = ENGINE_AUTO;
+	else if (strcmp(argument, "io_uring") == 0)
+		options->engine = ENGINE_URING;
+	else if (strcmp(argument, "libaio") == 0)
+		options->engine = ENGINE_AIO;
+	else
+		return usage("--io-engine %s: must be auto, io_uring or libaio", argument);
+	return -1;
 }
 
 static int take_option(struct options *options, int opt, const char *argument)
@@ -215,7 +222,7 @@ static int take_option(struct options *options, int opt, const char *argument)
 	case OPT_WORKERS:
 		return set_workers(options, argument);
 	case OPT_IO_ENGINE:
-		return check_engine(argument);
+		return set_engine(options, argument);
 	case OPT_XTS:
 		options->xts = argument;
 		return -1;

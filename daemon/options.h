@@ -22,6 +22,8 @@ struct export_option {
 	const char *image;
 };
 
+enum engine { ENGINE_AUTO, ENGINE_URING, ENGINE_AIO };
+
 /* Strings are argv's. */
 struct options {
 	const char *sockets[LISTENERS_MAX];
@@ -33,6 +35,7 @@ struct options {
 	struct key_source keys[KEY_SOURCES_MAX];
 	unsigned int nr_keys;
 	unsigned int nr_workers; /* 0: one per processor */
+	enum engine engine;
 	const char *xts;
 	const char *policy; /* file; NULL: none */
 	const char *trace;  /* file to record storage operations in; NULL: none */

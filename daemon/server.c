@@ -106,6 +106,37 @@ static int start_trace(struct server *server)
 	return EXIT_OK;
 }
 
+/* A sysctl, a container's seccomp filter, or a kernel without it. */
+static bool is_refusal(int error)
+{
+	return error == -EPERM || error == -EACCES || error == -ENOSYS;
+}
+
+static int choose_engine(struct server *server)
+{
+	const enum engine wanted = server->options->engine;
+	struct ring *ring;
+	int r;
+
+	server->new_ring = ring_aio_new;
+	if (wanted == ENGINE_AIO)
+		return EXIT_OK;
+	r = ring_uring_new(1, &ring);
+	if (r == 0) {
+		server->new_ring = ring_uring_new;
+		ring_free(ring);
+		return EXIT_OK;
+	}
+	if (wanted == ENGINE_AUTO && is_refusal(r)) {
+		log_line(LOG_LEVEL_WARNING, "this system refuses io_uring (%s): libaio is used",
+			 strerror(-r));
+		return EXIT_OK;
+	}
+	log_line(LOG_LEVEL_ERROR, "cannot use io_uring: %s%s", strerror(-r),
+		 is_refusal(r) ? "; --io-engine libaio does without" : "");
+	return EXIT_FAILED;
+}
+
 static int prepare(struct server *server)
 {
 	struct problem problem;
@@ -132,7 +163,8 @@ static int prepare(struct server *server)
 		log_line(LOG_LEVEL_ERROR, "cannot start: %s", strerror(-r));
 		return EXIT_FAILED;
 	}
-	return server->options->trace ? start_trace(server) : EXIT_OK;
+	r = choose_engine(server);
+	return r == EXIT_OK && server->options->trace ? start_trace(server) : r;
 }
 
 static int open_images(struct server *server)
@@ -188,7 +220,7 @@ int server_start(struct server *server, const struct options *options)
 	r = start_workers(server);
 	if (r < 0) {
 		log_line(LOG_LEVEL_ERROR, "cannot start the workers: %s%s", strerror(-r),
-			 r == -ENOSYS || r == -EPERM ? " (is io_uring switched off here?)" : "");
+			 r == -EAGAIN ? " (is fs.aio-max-nr used up?)" : "");
 		return EXIT_FAILED;
 	}
 	server->actions = server_actions(server);

@@ -463,7 +463,7 @@ int worker_init(struct worker *worker, struct server *server, unsigned int numbe
 		return -errno;
 	r = init_memory(worker);
 	if (r == 0)
-		r = ring_uring_new(RING_ENTRIES, &worker->ring);
+		r = server->new_ring(RING_ENTRIES, &worker->ring);
 	if (r == 0 && server->trace)
 		r = ring_trace_new(server->trace, number + 1, worker->ring, &worker->ring);
 	if (r == 0)

@@ -4,7 +4,10 @@
 # Runs test programs and scripts, one line each, and ends with the line
 # "N passed, N failed, N skipped".
 #
-#   tests/run.sh [--build DIR] [--jobs N] [--timeout SECONDS] TEST...
+#   tests/run.sh [--build DIR] [--jobs N] [--timeout SECONDS] [--engine ENGINE] TEST...
+#
+# --engine: sealblkd is run with --io-engine ENGINE by the tests that follow it on the
+# command line, which may name a test again.
 #
 # A test passes by exit 0, is skipped by exit 77 (the last line it prints says
 # why), and fails by anything else or by taking too long. A Criterion program
@@ -26,6 +29,7 @@ build_dir=$src_dir/build
 jobs=1
 timeout_s=300
 [[ ${SEALBLK_LONG:-} ]] && timeout_s=7200
+engine=
 tests=()
 
 while (($#)); do
@@ -33,8 +37,9 @@ while (($#)); do
 	--build) build_dir=$(realpath -m "$2"); shift 2 ;;
 	--jobs) jobs=$2; shift 2 ;;
 	--timeout) timeout_s=$2; shift 2 ;;
+	--engine) engine=$2; shift 2 ;;
 	-*) echo "run.sh: unknown option $1" >&2; exit 2 ;;
-	*) tests+=("$1"); shift ;;
+	*) tests+=("$engine:$1"); shift ;;
 	esac
 done
 
@@ -57,10 +62,23 @@ name_of_test() {
 	echo "$name"
 }
 
+# build_with ENGINE: a folder like the build's, whose daemon uses that engine.
+build_with() {
+	local dir=$build_dir/tests/engine-$1
+	if [[ ! -d $dir ]]; then
+		mkdir "$dir"
+		ln -s "$build_dir/sealblk" "$build_dir/tests" "$dir"
+		printf '#!/bin/sh\nexec %q --io-engine %q "$@"\n' "$build_dir/sealblkd" "$1" >"$dir/sealblkd"
+		chmod +x "$dir/sealblkd"
+	fi
+	echo "$dir"
+}
+
 start() {
-	local name dir log path limit=$timeout_s
-	path=$(realpath "$1")
-	name=$(name_of_test "$1")
+	local name dir log path engine=${1%%:*} build=$build_dir limit=$timeout_s
+	path=$(realpath "${1#*:}")
+	name=$(name_of_test "$path")
+	[[ $engine ]] && name+=-$engine build=$(build_with "$engine")
 	# Machines without KVM are slow, and there are many mutants.
 	[[ $name == guest-* || $name == sim-* ]] && limit=$((3 * timeout_s))
 	log=$log_dir/$name.log
@@ -69,7 +87,7 @@ start() {
 	((${#dir} <= 60)) || { rmdir "$dir"; dir=$(mktemp -d /tmp/sb.XXXXXX); }
 	mkdir -m 700 "$dir/run"
 
-	SRC_DIR=$src_dir BUILD_DIR=$build_dir TEST_DIR=$dir XDG_RUNTIME_DIR=$dir/run \
+	SRC_DIR=$src_dir BUILD_DIR=$build TEST_DIR=$dir XDG_RUNTIME_DIR=$dir/run \
 		timeout --kill-after=10 "$limit" "$path" >"$log" 2>&1 </dev/null &
 	name_of[$!]=$name dir_of[$!]=$dir log_of[$!]=$log start_of[$!]=$SECONDS limit_of[$!]=$limit
 }

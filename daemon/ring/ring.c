@@ -5,7 +5,16 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/uio.h>
 #include <unistd.h>
+
+enum {
+	/*
+	 * Of a buffered write at a time: the page cache takes a longer piece as one
+	 * large folio, and ext4 then walks all its buffers at each later small write.
+	 */
+	PIECE_BYTES = 64 << 10,
+};
 
 /* One kernel result of a READ or WRITE. */
 static bool transfer_advance(struct ring_op *op, int res, int *ret_result)
@@ -94,6 +103,50 @@ int ring_op_call(const struct ring_op *op)
 		break;
 	}
 	return -ENOTSUP;
+}
+
+static int write_piece(const struct ring_op *op)
+{
+	uint32_t left = op->bytes - op->done_bytes;
+	ssize_t written = pwrite(op->fd, op->data + op->done_bytes,
+				 left < PIECE_BYTES ? left : PIECE_BYTES,
+				 (off_t)(op->offset_bytes + op->done_bytes));
+
+	return written < 0 ? -errno : (int)written;
+}
+
+/* What the page cache has; the kernel's ring sees to the rest. */
+static bool read_at_once(struct ring_op *op)
+{
+	struct iovec into = { .iov_base = op->data, .iov_len = op->bytes };
+	ssize_t got = preadv2(op->fd, &into, 1, (off_t)op->offset_bytes, RWF_NOWAIT);
+
+	return got > 0 && ring_op_advance(op, (int)got, &op->result);
+}
+
+/*
+ * What never waits for a device is done sooner than it can be handed over.
+ *
+ * A buffered write is a copy into the page cache: no file system takes it without
+ * blocking, so io_uring would give it to a kernel thread, and a file's writes to
+ * one after another. It may wait when the host has too many dirty pages, as every
+ * writer then does. On tmpfs io_uring has kernel threads for reads as well.
+ */
+static bool call_at_once(struct ring_op *op)
+{
+	int res;
+
+	do {
+		res = op->kind == RING_WRITE ? write_piece(op) : ring_op_call(op);
+	} while (!ring_op_advance(op, res, &op->result));
+	return true;
+}
+
+bool ring_op_at_once(struct ring_op *op)
+{
+	if (op->kind == RING_WRITE || (op->in_memory && ring_kind_is_for_files(op->kind)))
+		return call_at_once(op);
+	return op->kind == RING_READ && read_at_once(op);
 }
 
 /* The stand-in that ring_run() submits, so that the caller's @done stays unused. */

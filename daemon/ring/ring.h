@@ -9,8 +9,9 @@
  * an fdatasync covers only writes whose @done has been called before it was
  * submitted (io_uring_enter(2)).
  *
- * Implementations: ring_uring_new() (liburing), ring_sync_new() (plain system
- * calls, for tools and for opening an image), and the simulator of the tests.
+ * Implementations: ring_uring_new() (liburing), ring_aio_new() (libaio and epoll,
+ * where io_uring is refused), ring_sync_new() (plain system calls, for tools and
+ * for opening an image), and the simulator of the tests.
  * A ring belongs to one thread; nothing here may be called from another.
  */
 #ifndef RING_RING_H
@@ -22,6 +23,7 @@
 
 #include "base/compiler.h"
 
+/* First those for files. */
 enum ring_kind {
 	RING_READ,	/* @bytes at @offset_bytes into @data; the end of the file is -EIO */
 	RING_WRITE,	/* @bytes at @offset_bytes from @data */
@@ -35,6 +37,12 @@ enum ring_kind {
 	RING_SENDMSG,	/* @message, without SIGPIPE; result: bytes taken, may be short */
 	RING_POLL,	/* until @fd is readable; result: 0 */
 };
+
+/* Else it is for sockets and the like, and may wait for a peer for ever. */
+static inline bool ring_kind_is_for_files(enum ring_kind kind)
+{
+	return kind <= RING_ADVISE;
+}
 
 struct ring_op {
 	/* Filled in by the owner before ring_submit(). */
@@ -138,12 +146,25 @@ bool ring_op_advance(struct ring_op *op, int res, int *ret_result);
 int MUST_CHECK ring_op_call(const struct ring_op *op);
 
 /*
+ * For implementations: do @op, of a kind that is for files, if that can be done
+ * without waiting for a device. Returns true when it is over: @result. Otherwise
+ * its rest is to be submitted.
+ */
+bool MUST_CHECK ring_op_at_once(struct ring_op *op);
+
+/*
  * @entries: operations in flight at most, 1 to 16384; more wait in line below
  * the seam. The ring belongs to the thread that first calls ring_wait().
  * Returns 0, or -ENOSYS / -EPERM when this kernel or its settings refuse
  * io_uring, -ENOMEM, -EMFILE. The caller owns *ret_ring: ring_free().
  */
 int MUST_CHECK ring_uring_new(unsigned int entries, struct ring **ret_ring);
+
+/*
+ * The same without io_uring: libaio and epoll, see aio.c. Returns 0, or -EAGAIN (the
+ * host's fs.aio-max-nr is used up), -ENOSYS, -ENOMEM, -EMFILE.
+ */
+int MUST_CHECK ring_aio_new(unsigned int entries, struct ring **ret_ring);
 
 /*
  * Each operation runs inside ring_submit() by ordinary system calls: blocking.

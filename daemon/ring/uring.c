@@ -17,7 +17,6 @@
 #include <liburing.h>
 #include <poll.h>
 #include <stdlib.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include "ring/queue.h"
@@ -29,11 +28,6 @@ enum {
 	ENTRIES_MAX = 1 << 14, /* twice this is the longest ring of the kernel */
 	BATCH = 64,	       /* completions taken off the ring at a time */
 	SLOT_NONE = UINT16_MAX,
-	/*
-	 * Of a buffered write at a time: the page cache takes a longer piece as one
-	 * large folio, and ext4 then walks all its buffers at each later small write.
-	 */
-	PIECE_BYTES = 64 << 10,
 };
 #define ADVISE_BYTES_MAX ((uint64_t)1 << 30) /* the SQE's field has 32 bits */
 
@@ -69,12 +63,6 @@ struct uring {
 static struct uring *uring_of(struct ring *ring)
 {
 	return CONTAINER_OF(ring, struct uring, ring);
-}
-
-static bool waits_for_peer(enum ring_kind kind)
-{
-	return kind == RING_ACCEPT || kind == RING_RECV || kind == RING_RECVMSG ||
-	       kind == RING_SENDMSG || kind == RING_POLL;
 }
 
 /* ---- submission ---- */
@@ -160,16 +148,6 @@ static void start_line(struct uring *u)
 	}
 }
 
-static int write_piece(const struct ring_op *op)
-{
-	uint32_t left = op->bytes - op->done_bytes;
-	ssize_t written = pwrite(op->fd, op->data + op->done_bytes,
-				 left < PIECE_BYTES ? left : PIECE_BYTES,
-				 (off_t)(op->offset_bytes + op->done_bytes));
-
-	return written < 0 ? -errno : (int)written;
-}
-
 /*
  * A reply seldom has to wait for its client: one system call, where an SQE is
  * followed by a completion. What cannot be sent, for whatever reason, is the
@@ -183,55 +161,15 @@ static bool send_at_once(struct ring_op *op)
 	return sent >= 0;
 }
 
-/* What the page cache has; the kernel's ring sees to the rest. */
-static bool read_at_once(struct ring_op *op)
-{
-	struct iovec into = { .iov_base = op->data, .iov_len = op->bytes };
-	ssize_t got = preadv2(op->fd, &into, 1, (off_t)op->offset_bytes, RWF_NOWAIT);
-
-	return got > 0 && ring_op_advance(op, (int)got, &op->result);
-}
-
-/*
- * What never waits for a device is done sooner than it can be handed over.
- *
- * A buffered write is a copy into the page cache: no file system takes it without
- * blocking, so io_uring would give it to a kernel thread, and a file's writes to
- * one after another. It may wait when the host has too many dirty pages, as every
- * writer then does. On tmpfs io_uring has kernel threads for reads as well.
- */
-static bool call_at_once(struct ring_op *op)
-{
-	int res;
-
-	do {
-		res = op->kind == RING_WRITE ? write_piece(op) : ring_op_call(op);
-	} while (!ring_op_advance(op, res, &op->result));
-	return true;
-}
-
-static bool run_at_once(struct uring *u, struct ring_op *op)
-{
-	bool over = false;
-
-	if (op->kind == RING_SENDMSG)
-		over = send_at_once(op);
-	else if (op->kind == RING_WRITE || op->in_memory)
-		over = call_at_once(op);
-	else if (op->kind == RING_READ)
-		over = read_at_once(op);
-	if (over)
-		ring_queue_push(&u->finished, op);
-	return over;
-}
-
 static void submit(struct ring *ring, struct ring_op *op)
 {
 	struct uring *u = uring_of(ring);
 
 	op->slot = SLOT_NONE;
-	if (run_at_once(u, op))
+	if (op->kind == RING_SENDMSG ? send_at_once(op) : ring_op_at_once(op)) {
+		ring_queue_push(&u->finished, op);
 		return;
+	}
 	ring_queue_push(&u->line, op);
 	start_line(u);
 }
@@ -240,7 +178,7 @@ static void cancel(struct ring *ring, struct ring_op *op)
 {
 	struct uring *u = uring_of(ring);
 
-	if (!waits_for_peer(op->kind))
+	if (ring_kind_is_for_files(op->kind))
 		return;
 	if (op->slot != SLOT_NONE) {
 		struct slot *slot = &u->slots[op->slot];
@@ -310,7 +248,7 @@ static bool slot_advance(struct slot *slot, int res, int *ret_result)
 		slot->polling = false;
 		if (res >= 0)
 			return false;
-	} else if (res == -EAGAIN && waits_for_peer(slot->op->kind)) {
+	} else if (res == -EAGAIN && !ring_kind_is_for_files(slot->op->kind)) {
 		slot->polling = true;
 	}
 	return ring_op_advance(slot->op, res, ret_result);

@@ -65,6 +65,14 @@ static inline struct ring *uring_or_skip(unsigned int entries)
 	return ring;
 }
 
+static inline struct ring *aio_ring(unsigned int entries)
+{
+	struct ring *ring = NULL;
+
+	cr_assert_eq(ring_aio_new(entries, &ring), 0);
+	return ring;
+}
+
 /* An empty file without a name, open for reading and writing. */
 static inline int scratch_file(void)
 {

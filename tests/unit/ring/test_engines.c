@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What every engine must do with files, by one table: io_uring and plain calls. */
+/* What every engine must do with files, by one table: io_uring, libaio and plain calls. */
 #include "fixture.h"
 
 #include "store/store.h"
@@ -9,6 +9,7 @@ enum { BLOCK = 4096, ENTRIES = 4 };
 struct engine {
 	struct ring *ring;
 	int fd;
+	bool in_memory;
 };
 
 static struct ring *sync_ring(void)
@@ -25,6 +26,7 @@ static int run(struct engine *engine, enum ring_kind kind, uint64_t offset_bytes
 	struct ring_op op = {
 		.kind = kind,
 		.fd = engine->fd,
+		.in_memory = engine->in_memory,
 		.offset_bytes = offset_bytes,
 		.range_bytes = bytes,
 		.data = data,
@@ -233,11 +235,11 @@ static const struct {
 
 static void check_all(struct ring *ring)
 {
-	for (size_t i = 0; i < ARRAY_LEN(checks); i++) {
-		struct engine engine = { .ring = ring, .fd = scratch_file() };
+	for (size_t i = 0; i < 2 * ARRAY_LEN(checks); i++) {
+		struct engine engine = { .ring = ring, .fd = scratch_file(), .in_memory = i % 2 };
 
-		checks[i].check(&engine);
-		cr_expect_eq(ring->nr_in_flight, 0, "%s", checks[i].what);
+		checks[i / 2].check(&engine);
+		cr_expect_eq(ring->nr_in_flight, 0, "%s", checks[i / 2].what);
 		close(engine.fd);
 	}
 	ring_free(ring);
@@ -246,6 +248,11 @@ static void check_all(struct ring *ring)
 Test(ring_engines, io_uring_moves_bytes_to_and_from_files)
 {
 	check_all(uring_or_skip(ENTRIES));
+}
+
+Test(ring_engines, libaio_moves_bytes_to_and_from_files)
+{
+	check_all(aio_ring(ENTRIES));
 }
 
 Test(ring_engines, plain_calls_move_bytes_to_and_from_files)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What only io_uring does: sockets, waiting, cancelling, changing the thread. */
+/* Engines for a daemon: sockets, waiting, cancelling, changing the thread. */
 #include "fixture.h"
 
 #include <pthread.h>
@@ -7,6 +7,21 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+
+typedef struct ring *(*engine_fn)(unsigned int entries);
+
+/* A test that each of them must pass. */
+#define ENGINE_TEST(name, ...)                \
+	static void name(engine_fn new_ring); \
+	Test(ring_uring, name, ##__VA_ARGS__) \
+	{                                     \
+		name(uring_or_skip);          \
+	}                                     \
+	Test(ring_aio, name, ##__VA_ARGS__)   \
+	{                                     \
+		name(aio_ring);               \
+	}                                     \
+	static void name(engine_fn new_ring)
 
 static void socket_pair(int fds[2])
 {
@@ -35,9 +50,9 @@ static struct probe recv_probe(int fd, void *data, uint32_t bytes)
 	};
 }
 
-Test(ring_uring, receives_what_came_and_then_the_end)
+ENGINE_TEST(receives_what_came_and_then_the_end)
 {
-	struct ring *ring = uring_or_skip(8);
+	struct ring *ring = new_ring(8);
 	char data[16] = "";
 	struct probe probe;
 	int fds[2];
@@ -58,9 +73,9 @@ Test(ring_uring, receives_what_came_and_then_the_end)
 	ring_free(ring);
 }
 
-Test(ring_uring, sends_a_gathered_message)
+ENGINE_TEST(sends_a_gathered_message)
 {
-	struct ring *ring = uring_or_skip(8);
+	struct ring *ring = new_ring(8);
 	struct iovec parts[] = { { (char[]){ "head" }, 4 }, { (char[]){ "-tail" }, 5 } };
 	struct msghdr message = { .msg_iov = parts, .msg_iovlen = 2 };
 	struct probe probe = { .op = { .kind = RING_SENDMSG, .message = &message } };
@@ -78,9 +93,9 @@ Test(ring_uring, sends_a_gathered_message)
 	ring_free(ring);
 }
 
-Test(ring_uring, sending_to_nobody_is_an_error_and_no_signal)
+ENGINE_TEST(sending_to_nobody_is_an_error_and_no_signal)
 {
-	struct ring *ring = uring_or_skip(8);
+	struct ring *ring = new_ring(8);
 	struct iovec part = { (char[]){ "x" }, 1 };
 	struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1 };
 	struct probe probe = { .op = { .kind = RING_SENDMSG, .message = &message } };
@@ -95,9 +110,9 @@ Test(ring_uring, sending_to_nobody_is_an_error_and_no_signal)
 	ring_free(ring);
 }
 
-static void accept_one(int listener_flags)
+static void accept_one(engine_fn new_ring, int listener_flags)
 {
-	struct ring *ring = uring_or_skip(8);
+	struct ring *ring = new_ring(8);
 	struct probe probe = { .op = { .kind = RING_ACCEPT } };
 	int client = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	struct sockaddr_un name;
@@ -122,20 +137,20 @@ static void accept_one(int listener_flags)
 	ring_free(ring);
 }
 
-Test(ring_uring, accepts_a_connection_that_children_do_not_inherit)
+ENGINE_TEST(accepts_a_connection_that_children_do_not_inherit)
 {
-	accept_one(0);
+	accept_one(new_ring, 0);
 }
 
 /* As systemd may hand one over. */
-Test(ring_uring, waits_on_a_listener_in_non_blocking_mode_too)
+ENGINE_TEST(waits_on_a_listener_in_non_blocking_mode_too)
 {
-	accept_one(SOCK_NONBLOCK);
+	accept_one(new_ring, SOCK_NONBLOCK);
 }
 
-Test(ring_uring, polls_until_the_descriptor_is_readable)
+ENGINE_TEST(polls_until_the_descriptor_is_readable)
 {
-	struct ring *ring = uring_or_skip(8);
+	struct ring *ring = new_ring(8);
 	struct probe probe = { .op = { .kind = RING_POLL, .fd = eventfd(0, EFD_CLOEXEC) } };
 	uint64_t one = 1;
 
@@ -148,9 +163,9 @@ Test(ring_uring, polls_until_the_descriptor_is_readable)
 	ring_free(ring);
 }
 
-Test(ring_uring, a_wait_ends_at_its_time)
+ENGINE_TEST(a_wait_ends_at_its_time)
 {
-	struct ring *ring = uring_or_skip(8);
+	struct ring *ring = new_ring(8);
 	char byte;
 	struct timespec start;
 	struct probe probe;
@@ -181,9 +196,9 @@ static void on_alarm(int number)
 	(void)number;
 }
 
-Test(ring_uring, a_signal_is_no_error, .timeout = 10)
+ENGINE_TEST(a_signal_is_no_error, .timeout = 10)
 {
-	struct ring *ring = uring_or_skip(8);
+	struct ring *ring = new_ring(8);
 	struct sigaction action = { .sa_handler = on_alarm };
 
 	/* Nothing is in flight: without the signal this would never return. */
@@ -193,9 +208,9 @@ Test(ring_uring, a_signal_is_no_error, .timeout = 10)
 	ring_free(ring);
 }
 
-Test(ring_uring, cancels_what_waits_for_a_peer)
+ENGINE_TEST(cancels_what_waits_for_a_peer)
 {
-	struct ring *ring = uring_or_skip(8);
+	struct ring *ring = new_ring(8);
 	struct probe probes[3] = { 0 };
 	struct sockaddr_un name;
 	socklen_t bytes;
@@ -223,9 +238,9 @@ Test(ring_uring, cancels_what_waits_for_a_peer)
 	ring_free(ring);
 }
 
-Test(ring_uring, cancels_before_the_kernel_has_heard_of_it_and_in_line)
+ENGINE_TEST(cancels_before_the_kernel_has_heard_of_it_and_in_line)
 {
-	struct ring *ring = uring_or_skip(1);
+	struct ring *ring = new_ring(1);
 	struct probe probes[4];
 	char byte[4];
 	int fds[2];
@@ -253,9 +268,9 @@ Test(ring_uring, cancels_before_the_kernel_has_heard_of_it_and_in_line)
 	ring_free(ring);
 }
 
-Test(ring_uring, cancels_a_send_that_nobody_reads)
+ENGINE_TEST(cancels_a_send_that_nobody_reads)
 {
-	struct ring *ring = uring_or_skip(8);
+	struct ring *ring = new_ring(8);
 	static char bytes[8 << 20];
 	struct iovec part = { bytes, sizeof(bytes) };
 	struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1 };
@@ -279,9 +294,9 @@ Test(ring_uring, cancels_a_send_that_nobody_reads)
 	ring_free(ring);
 }
 
-Test(ring_uring, cancels_a_wait_on_a_socket_in_non_blocking_mode)
+ENGINE_TEST(cancels_a_wait_on_a_socket_in_non_blocking_mode)
 {
-	struct ring *ring = uring_or_skip(8);
+	struct ring *ring = new_ring(8);
 	struct probe probe = { .op = { .kind = RING_ACCEPT } };
 	struct sockaddr_un name;
 	socklen_t bytes;
@@ -298,10 +313,10 @@ Test(ring_uring, cancels_a_wait_on_a_socket_in_non_blocking_mode)
 	ring_free(ring);
 }
 
-Test(ring_uring, slots_are_used_again_without_mixing_results_up)
+ENGINE_TEST(slots_are_used_again_without_mixing_results_up)
 {
 	enum { NR = 7, ROUNDS = 3000 };
-	struct ring *ring = uring_or_skip(3);
+	struct ring *ring = new_ring(3);
 	struct probe probes[NR];
 	uint8_t data[NR] = { 0 };
 	uint8_t byte = 0;
@@ -345,9 +360,9 @@ static void *run_ring(void *arg)
 	return NULL;
 }
 
-Test(ring_uring, belongs_to_the_thread_that_waits_not_to_the_one_that_made_it)
+ENGINE_TEST(belongs_to_the_thread_that_waits_not_to_the_one_that_made_it)
 {
-	struct ring *ring = uring_or_skip(8);
+	struct ring *ring = new_ring(8);
 	pthread_t thread;
 
 	cr_assert_eq(pthread_create(&thread, NULL, run_ring, ring), 0);
