@@ -219,8 +219,8 @@ check-mutants: setup
 	$(Q)BUILD_DIR=$(BUILD) tests/sim/mutants.sh
 
 check-long: setup
-	$(Q)SEALBLK_LONG=1 $(MAKE) check-built
 	$(Q)$(MAKE) fuzz FUZZ_SECONDS=20
+	$(Q)SEALBLK_LONG=1 $(MAKE) check-built
 
 # A sanitizer adds calls of its own to the pure objects: the layers are checked without.
 check-built: tests $(if $(SANITIZE),,check-layers check-headers)
@@ -238,13 +238,15 @@ fuzz: setup
 	$(Q)$(MAKE) CC=clang BUILD=build-fuzz SANITIZE=address,undefined,fuzzer-no-link fuzz-built
 
 fuzz-built: $(FUZZERS)
-	$(Q)for f in $(FUZZERS); do \
+	$(Q)total=0; for f in $(FUZZERS); do \
 		name=$$(basename $$f); found=$(BUILD)/corpus/$$name; mkdir -p $$found; \
 		seeds=tests/fuzz/corpus/$$name; [ -d $$seeds ] || seeds=; \
-		echo "fuzz: $$name for $(FUZZ_SECONDS) s"; \
-		$$f -max_total_time=$(FUZZ_SECONDS) -verbosity=0 \
-			-artifact_prefix=$(BUILD)/$$name- $$found $$seeds || exit 1; \
-	done
+		$$f -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 \
+			-artifact_prefix=$(BUILD)/$$name- $$found $$seeds >$(BUILD)/$$name.log 2>&1 || \
+			{ cat $(BUILD)/$$name.log; exit 1; }; \
+		runs=$$(sed -n 's/^stat::number_of_executed_units: *//p' $(BUILD)/$$name.log); \
+		echo "fuzz: $$name: $$runs runs in $(FUZZ_SECONDS) s"; total=$$((total + runs)); \
+	done; echo "fuzz: $(words $(FUZZERS)) targets, $$total runs, 0 failures"
 
 check-layers: $(ARCHIVE)
 	$(Q)tests/check-layers.sh $(BUILD)
