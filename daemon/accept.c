@@ -26,8 +26,7 @@ struct arrival {
 static void send_to(struct worker *worker, struct arrival *arrival)
 {
 	arrival->worker = worker;
-	if (inbox_push(&worker->inbox, &arrival->item))
-		worker_wake(worker);
+	worker_post(worker, &arrival->item);
 }
 
 static void arrived(struct inbox_item *item)

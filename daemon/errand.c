@@ -39,8 +39,8 @@ static void send_to(struct errands *all, struct worker *worker, unsigned int exp
 	errand->lane = worker->lane_of[export];
 	if (pthread_equal(pthread_self(), worker->thread))
 		deliver(&errand->item);
-	else if (inbox_push(&worker->inbox, &errand->item))
-		worker_wake(worker);
+	else
+		worker_post(worker, &errand->item);
 }
 
 int errand_run(struct server *server, const struct image *image,

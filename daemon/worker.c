@@ -53,13 +53,29 @@ void worker_warn(struct worker *worker, const char *fmt, ...)
 	log_line(LOG_LEVEL_WARNING, "%s", text);
 }
 
+/*
+ * Something has been put into its empty inbox. Awake, it looks there before it
+ * sleeps: either it sees the item, or we see that it is asleep.
+ */
+static void rouse(struct worker *worker)
+{
+	if (atomic_load(&worker->asleep) && atomic_exchange(&worker->asleep, false))
+		worker_wake(worker);
+}
+
 static void notify(struct lane *lane)
 {
 	struct worker *worker = lane->worker;
 
 	/* Our own turn empties the inbox before it waits. */
 	if (!pthread_equal(pthread_self(), worker->thread))
-		worker_wake(worker);
+		rouse(worker);
+}
+
+void worker_post(struct worker *worker, struct inbox_item *item)
+{
+	if (inbox_push(&worker->inbox, item))
+		rouse(worker);
 }
 
 static void listen_for_wake(struct worker *worker);
@@ -88,6 +104,15 @@ static void listen_for_wake(struct worker *worker)
 
 /* ---- slots and buffers ---- */
 
+static void count_busy(struct worker *worker, int difference)
+{
+	const unsigned int before =
+		atomic_load_explicit(&worker->nr_slots_busy, memory_order_relaxed);
+
+	atomic_store_explicit(&worker->nr_slots_busy, before + (unsigned int)difference,
+			      memory_order_relaxed);
+}
+
 struct conn_slot *worker_take_slot(struct worker *worker, struct conn *conn, uint64_t buffer_bytes)
 {
 	struct conn_slot *slot = worker->free_slots;
@@ -112,6 +137,7 @@ struct conn_slot *worker_take_slot(struct worker *worker, struct conn *conn, uin
 
 out_taken:
 	worker->nr_slots_taken++;
+	count_busy(worker, 1);
 	worker->free_slots = slot->next;
 	slot->next = NULL;
 	slot->request.data = data;
@@ -120,6 +146,7 @@ out_taken:
 
 void worker_give_slot(struct worker *worker, struct conn_slot *slot)
 {
+	count_busy(worker, -1);
 	if (slot->request.data)
 		buddy_give(&worker->buddy, slot->request.data);
 	slot->request.data = NULL;
@@ -345,10 +372,10 @@ static bool wind_down(struct worker *worker)
 		return false;
 	/* A round or sweep of ours may still serve others. */
 	return atomic_load(&server->nr_drained) == server->nr_workers && server_is_quiet(server) &&
-	       worker->ring->nr_in_flight == 1 && !worker->inbox.newest;
+	       worker->ring->nr_in_flight == 1 && !inbox_has_items(&worker->inbox);
 }
 
-static void turn(struct worker *worker, int timeout_ms)
+void worker_turn(struct worker *worker, int timeout_ms)
 {
 	int r = ring_wait(worker->ring, timeout_ms);
 
@@ -357,6 +384,16 @@ static void turn(struct worker *worker, int timeout_ms)
 	/* What is in flight is unknown from here on: as good as a crash, so be one. */
 	log_line(LOG_LEVEL_ERROR, "worker %u: the ring failed: %s", worker->number, strerror(-r));
 	abort();
+}
+
+/* Returns false when there is a message. See rouse(). */
+static bool fall_asleep(struct worker *worker)
+{
+	atomic_store(&worker->asleep, true);
+	if (!inbox_has_items(&worker->inbox))
+		return true;
+	atomic_store_explicit(&worker->asleep, false, memory_order_relaxed);
+	return false;
 }
 
 static void *run(void *arg)
@@ -381,16 +418,16 @@ static void *run(void *arg)
 			wait_ms = background_turn(worker->background, TICK_MS);
 		if (worker->paused)
 			wait_ms = 0;
-		if (worker->inbox.newest)
+		if (!fall_asleep(worker))
 			continue;
-		turn(worker, stopping && wait_ms > QUIET_TURN_MS ? QUIET_TURN_MS : wait_ms);
+		worker_turn(worker, stopping && wait_ms > QUIET_TURN_MS ? QUIET_TURN_MS : wait_ms);
 		deliver_all(worker);
 		tick(worker);
 	}
 	worker->over = true;
 	ring_cancel(worker->ring, &worker->wake_op);
 	while (worker->ring->nr_in_flight > 0)
-		turn(worker, -1);
+		worker_turn(worker, -1);
 	return NULL;
 }
 

@@ -28,7 +28,8 @@ struct worker {
 	bool running; /* the thread exists; main thread only */
 
 	struct inbox inbox;
-	int wake_fd;		/* eventfd: the inbox was empty */
+	_Atomic bool asleep;	/* or about to be: who posts something wakes it */
+	int wake_fd;		/* eventfd, to wake it */
 	struct ring_op wake_op; /* polls it */
 	struct ring *ring;
 	struct lane *lanes; /* by export */
@@ -42,7 +43,8 @@ struct worker {
 	uint8_t *arena;
 	struct conn_slot *slots; /* WORKER_REQUESTS_MAX */
 	struct conn_slot *free_slots;
-	struct conn *conns; /* WORKER_CONNS_MAX */
+	_Atomic unsigned int nr_slots_busy; /* written by this worker, read by any */
+	struct conn *conns;		    /* WORKER_CONNS_MAX */
 	struct conn *free_conns;
 	unsigned int nr_conns;
 	struct conn *starved_first; /* connections that wait for a slot or a buffer */
@@ -74,8 +76,17 @@ void worker_begin_conn(struct worker *worker, int fd, bool is_tcp);
  */
 void worker_warn(struct worker *worker, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
-/* Any thread. */
+/* Any thread: have it look around. */
 void worker_wake(struct worker *worker);
+
+/* Any thread: @item->deliver is called on the worker's. */
+void worker_post(struct worker *worker, struct inbox_item *item);
+
+/*
+ * The worker's own thread, from a message's @deliver: wait for the ring for
+ * @timeout_ms, and run what is done.
+ */
+void worker_turn(struct worker *worker, int timeout_ms);
 
 /* A slot with a buffer of @buffer_bytes (0: none), or NULL: @conn waits in line. */
 struct conn_slot *worker_take_slot(struct worker *worker, struct conn *conn, uint64_t buffer_bytes);

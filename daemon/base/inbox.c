@@ -11,11 +11,14 @@ bool inbox_push(struct inbox *inbox, struct inbox_item *item)
 {
 	struct inbox_item *newest = atomic_load_explicit(&inbox->newest, memory_order_relaxed);
 
-	/* Released by the exchange: the owner may free @item before this returns. */
+	/*
+	 * Released by the exchange: the owner may free @item before this returns. And in
+	 * one order with the owner's going to sleep: inbox_has_items().
+	 */
 	do {
 		item->next = newest;
 	} while (!atomic_compare_exchange_weak_explicit(
-		&inbox->newest, &newest, item, memory_order_release, memory_order_relaxed));
+		&inbox->newest, &newest, item, memory_order_seq_cst, memory_order_relaxed));
 	return newest == NULL;
 }
 

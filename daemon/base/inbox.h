@@ -7,6 +7,7 @@
 #ifndef BASE_INBOX_H
 #define BASE_INBOX_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -37,6 +38,15 @@ static inline void inbox_init(struct inbox *inbox)
  * caller wrote before is seen by whoever takes the item.
  */
 bool inbox_push(struct inbox *inbox, struct inbox_item *item) MUST_CHECK;
+
+/*
+ * The owner's thread. If it says first (in an atomic, sequentially consistent) that
+ * it is going to sleep, then either this returns true, or whoever pushes next sees that.
+ */
+static inline bool inbox_has_items(struct inbox *inbox)
+{
+	return atomic_load(&inbox->newest) != NULL;
+}
 
 /*
  * The owner's thread. Everything pushed so far, oldest first, linked through

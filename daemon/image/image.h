@@ -66,7 +66,7 @@ struct image {
 	const struct xts_ops *xts;
 	struct dirty_store *dirty_store;
 	void *dirty_memory;
-	bool started;
+	_Atomic bool started;
 	bool sync_failed;	       /* an fdatasync of opening or closing has */
 	uint64_t nr_recovered_records; /* merged from the dirty file of a killed daemon */
 	uint64_t nr_damaged_blocks;    /* found by recovery */

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "net/conn_lend.h"
 #include "net/conn_send.h"
 #include "request/gate.h"
 #include "worker.h"
@@ -102,6 +103,10 @@ static void dispatch(struct conn_slot *slot)
 		conn_reply(&slot->request);
 		return;
 	}
+	if (conn_lend(slot))
+		return;
+	if (slot->request.op == REQ_READ)
+		slot->conn->turn_bytes += slot->wire.length_bytes;
 	req_start(&slot->request);
 }
 
@@ -217,8 +222,6 @@ static bool begin_held(struct conn *conn)
 	slot->block_bytes = block_bytes;
 	slot->wire = *wire;
 	slot->refused = refused;
-	if (op == REQ_READ)
-		conn->turn_bytes += buffer_bytes;
 	if (!refused)
 		decode(conn, wire, op, &slot->request);
 	if (nbds_request_payload_bytes(wire) == 0) {

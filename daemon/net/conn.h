@@ -37,6 +37,7 @@ _Static_assert((int)CONN_RECV_BYTES >= (int)NBDS_IN_BYTES_MAX, "an option fits i
 struct conn_slot {
 	struct request request;
 	struct conn *conn;
+	struct inbox_item item;	  /* while it is lent */
 	struct conn_slot *next;	  /* in the free list or the send queue */
 	struct nbds_request wire; /* as received */
 	uint64_t block_bytes;	  /* of the arena, for the request's buffer */

@@ -44,17 +44,18 @@ enum {
 	CONN_REQUESTS_MAX = 64,			  /* then we stop reading the socket */
 	CONN_BYTES_MAX = WORKER_BUFFER_BYTES / 2, /* of the arena; likewise */
 	CONN_TURN_BYTES = 256 << 10, /* READs a connection begins in a turn: what a cache holds */
-	CONN_STALL_MS = 10000,	     /* who stalls for so long while others starve is cut off */
-	CONN_WARNINGS_MAX = 10,	     /* log lines about clients, per worker ... */
-	CONN_WARNINGS_MS = 10000,    /* ... in so long; others are counted */
-	CONN_RECV_BYTES = 32 << 10,  /* headers and small payloads */
-	CONN_RECV_AHEAD_BYTES = 512, /* of what follows a payload longer than that */
-	CONN_SEND_PARTS_MAX = 32,    /* replies gathered into one send */
-	REQ_BYTES_MAX = 32 << 20,    /* NBD's payload limit, advertised */
-	REQ_RUNS_MAX = 64,	     /* more: the range is served in rounds */
-	REQ_EXTENTS_MAX = 1024,	     /* descriptors in one BLOCK_STATUS reply */
-	ZERO_CHUNK_BYTES = 1 << 20,  /* WRITE_ZEROES with NO_HOLE, per round */
-	RING_ENTRIES = 1024,	     /* ring operations in flight per worker */
+	CONN_LEND_BYTES_MIN = 64 << 10, /* shorter requests are not worth another worker */
+	CONN_STALL_MS = 10000,		/* who stalls for so long while others starve is cut off */
+	CONN_WARNINGS_MAX = 10,		/* log lines about clients, per worker ... */
+	CONN_WARNINGS_MS = 10000,	/* ... in so long; others are counted */
+	CONN_RECV_BYTES = 32 << 10,	/* headers and small payloads */
+	CONN_RECV_AHEAD_BYTES = 512,	/* of what follows a payload longer than that */
+	CONN_SEND_PARTS_MAX = 32,	/* replies gathered into one send */
+	REQ_BYTES_MAX = 32 << 20,	/* NBD's payload limit, advertised */
+	REQ_RUNS_MAX = 64,		/* more: the range is served in rounds */
+	REQ_EXTENTS_MAX = 1024,		/* descriptors in one BLOCK_STATUS reply */
+	ZERO_CHUNK_BYTES = 1 << 20,	/* WRITE_ZEROES with NO_HOLE, per round */
+	RING_ENTRIES = 1024,		/* ring operations in flight per worker */
 };
 
 /* NBD (proto.md: strings end at 4096 bytes). */
