@@ -10,6 +10,9 @@
  * What sectors have left in an owned base is punched like their places in planes;
  * it goes by the number of the entry that means it.
  *
+ * One punch after the other: the file system has one at a time anyway, and while
+ * others wait for it no client can write to the file.
+ *
  * What a block holds back (a first write in flight), and what there was no space
  * to punch, goes to the next sweep. All
  * steps run on the lane that started the sweep.
@@ -24,7 +27,6 @@ enum { ZEROS_BYTES = 64 << 10 };
 struct punch {
 	struct ring_op op;
 	struct map *map;
-	bool busy;
 	bool in_base;
 	uint32_t first, end; /* sectors in the sweep's block */
 };
@@ -40,8 +42,7 @@ struct map_sweep {
 	struct dirty_block *block; /* NULL: between blocks */
 	unsigned int plane;
 	uint32_t at;
-	uint32_t nr_punching;
-	struct punch punches[PUNCHES_MAX];
+	struct punch punch;
 	struct ring_op base_sync;
 };
 
@@ -51,8 +52,7 @@ int sweep_init(struct map *map)
 	if (!map->sweep)
 		return -ENOMEM;
 	map->sweep->map = map;
-	for (int i = 0; i < PUNCHES_MAX; i++)
-		map->sweep->punches[i].map = map;
+	map->sweep->punch.map = map;
 	return 0;
 }
 
@@ -127,13 +127,13 @@ static struct dirty_block *next_block(struct map *map)
 
 static void punch_done(struct ring_op *op, int result);
 
-static void submit_punch(struct map_sweep *sweep, struct punch *punch, uint32_t first, uint32_t end)
+static void submit_punch(struct map_sweep *sweep, uint32_t first, uint32_t end)
 {
 	struct map *map = sweep->map;
+	struct punch *punch = &sweep->punch;
 	const struct map_config *config = &map->config;
 	uint64_t sector = map_block_first(sweep->block->index) + first;
 
-	punch->busy = true;
 	punch->in_base = sweep->plane == SEAL_ENTRY_BASE;
 	punch->first = first;
 	punch->end = end;
@@ -147,7 +147,6 @@ static void submit_punch(struct map_sweep *sweep, struct punch *punch, uint32_t 
 		.done = punch_done,
 	};
 	map->unsynced_base |= punch->in_base;
-	sweep->nr_punching++;
 	ring_submit(sweep->lane->ring, &punch->op);
 }
 
@@ -195,38 +194,27 @@ static void end_sweep(struct map_sweep *sweep)
 	ring_submit(sweep->lane->ring, &sweep->base_sync);
 }
 
-/* Under the lock: punch on until all are busy or nothing is left. */
+/* Under the lock: begin the next punch, or end the sweep. */
 static void sweep_run(struct map_sweep *sweep)
 {
-	struct map *map = sweep->map;
+	uint32_t first, end;
 
 	for (;;) {
-		struct punch *punch = NULL;
-		uint32_t first, end;
-
 		if (!sweep->block) {
-			sweep->block = next_block(map);
-			if (!sweep->block) {
-				end_sweep(sweep);
-				return;
-			}
+			sweep->block = next_block(sweep->map);
+			if (!sweep->block)
+				break;
 			sweep->block->punching = true;
 			sweep->plane = SEAL_ENTRY_BASE;
 			sweep->at = 0;
 		}
-		for (int i = 0; i < PUNCHES_MAX && !punch; i++)
-			if (!sweep->punches[i].busy)
-				punch = &sweep->punches[i];
-		if (!punch)
-			return;
 		if (next_run(sweep, &first, &end)) {
-			submit_punch(sweep, punch, first, end);
-			continue;
-		}
-		if (sweep->nr_punching > 0)
+			submit_punch(sweep, first, end);
 			return;
+		}
 		end_block(sweep);
 	}
+	end_sweep(sweep);
 }
 
 /*
@@ -278,8 +266,6 @@ static void punch_done(struct ring_op *op, int result)
 	pthread_mutex_lock(&map->lock);
 	if (result < 0)
 		punch_failed(map, punch, result);
-	punch->busy = false;
-	sweep->nr_punching--;
 	sweep_run(sweep);
 	pthread_mutex_unlock(&map->lock);
 }

@@ -96,7 +96,6 @@ enum {
 	DIRTY_AREA_RECORDS = 32768, /* records per half of the dirty file */
 	COMMIT_WRITES_MAX = 64,	    /* map block writes in flight */
 	REFRESH_BLOCKS_MAX = 64,    /* stale slots refreshed by one round */
-	PUNCHES_MAX = 16,	    /* punches in flight per image */
 	ROUND_MS = 1000,	    /* uncommitted entries grow no older than this */
 };
 
