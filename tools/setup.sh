@@ -3,7 +3,7 @@
 #
 # Makes sure that the Debian packages sealblk is built, tested and linted with
 # are there: asks dpkg once, installs what is missing when root, and otherwise
-# says what to type.
+# says what to type. Arguments are packages to have besides.
 set -euo pipefail
 
 build="gcc make pkg-config liburing-dev libssl-dev libaio-dev libjansson-dev libsystemd-dev libkeyutils-dev"
@@ -13,7 +13,7 @@ check+=" softhsm2 opensc"
 lint="clang clang-format clang-tidy cppcheck shellcheck"
 guest="qemu-system-x86 cpio cryptsetup-bin dmsetup fdisk kmod mmdebstrap mtools nbd-client"
 guest+=" syslinux syslinux-common"
-read -ra wanted <<<"$build $check $lint $guest"
+read -ra wanted <<<"$build $check $lint $guest $*"
 
 if ! command -v dpkg-query >/dev/null; then
 	echo "setup: this is not a Debian system; sealblk needs: ${wanted[*]}" >&2

@@ -4,7 +4,8 @@
  * on one or more connections and prints what came of it, as one line of
  * "name value" pairs. Sequential offsets wrap at the end of the disk; random ones
  * are multiples of the block size from a fixed seed, so that two servers get the
- * same load.
+ * same load. "freshwrite" goes to each block of the disk once, scattered, and then
+ * ends. Latencies are from submission to completion; a writeflush is both.
  */
 #include <errno.h>
 #include <libnbd.h>
@@ -16,12 +17,18 @@
 #include <string.h>
 #include <time.h>
 
-enum { CONNS_MAX = 16, DEPTH_MAX = 256 };
+enum {
+	CONNS_MAX = 16,
+	DEPTH_MAX = 256,
+	STEPS = 32, /* of the histogram between a power of two and the next */
+	BUCKETS = 64 * STEPS,
+};
 
 struct load {
 	bool write;
 	bool random;
 	bool flush_each;
+	bool once; /* each block */
 	uint64_t block_bytes;
 	unsigned int depth;
 	unsigned int nr_conns;
@@ -42,6 +49,7 @@ struct lane {
 struct slot_of {
 	struct lane *lane;
 	unsigned int slot;
+	double start_s;
 };
 
 static struct load load;
@@ -49,6 +57,7 @@ static struct lane lanes[CONNS_MAX];
 static struct slot_of slots[CONNS_MAX][DEPTH_MAX];
 static uint64_t disk_bytes, next_offset, nr_done, nr_started;
 static uint64_t seed = 88172645463325252u;
+static uint64_t latencies[BUCKETS]; /* by nanoseconds */
 
 static double now_s(void)
 {
@@ -64,11 +73,39 @@ static void die(const char *what)
 	exit(1);
 }
 
+/* ---- latencies ---- */
+
+static void count_latency(double seconds)
+{
+	uint64_t ns = (uint64_t)(seconds * 1e9) | 1;
+	unsigned int exponent = 63 - (unsigned int)__builtin_clzll(ns);
+	unsigned int step = (unsigned int)((double)(ns - (1ull << exponent)) /
+					   (double)(1ull << exponent) * STEPS);
+
+	latencies[exponent * STEPS + step]++;
+}
+
+/* Microseconds that @share of all requests took at most. */
+static double quantile_us(double share)
+{
+	uint64_t left = (uint64_t)((double)nr_done * share);
+	unsigned int i = 0;
+
+	while (i < BUCKETS - 1 && latencies[i] <= left)
+		left -= latencies[i++];
+	return (double)(1ull << i / STEPS) * (1 + (double)(i % STEPS + 1) / STEPS) / 1e3;
+}
+
+/* ---- requests ---- */
+
 static uint64_t pick_offset(void)
 {
 	uint64_t nr_blocks = disk_bytes / load.block_bytes;
 	uint64_t offset;
 
+	/* A prime that no disk's number of blocks is a multiple of: each comes once. */
+	if (load.once)
+		return nr_started * 2654435761u % nr_blocks * load.block_bytes;
 	if (load.random) {
 		seed ^= seed << 13;
 		seed ^= seed >> 7;
@@ -93,6 +130,7 @@ static int finish(void *user_data, int *error)
 	s->lane->free_slots[s->lane->nr_free++] = s->slot;
 	s->lane->nr_in_flight--;
 	nr_done++;
+	count_latency(now_s() - s->start_s);
 	return 1;
 }
 
@@ -133,7 +171,7 @@ static void start_one(struct lane *lane)
 	nbd_chunk_callback chunk = { .callback = ignore_chunk };
 	int64_t r;
 
-	*s = (struct slot_of){ lane, slot };
+	*s = (struct slot_of){ lane, slot, now_s() };
 	lane->nr_in_flight++;
 	nr_started++;
 	if (load.write)
@@ -210,6 +248,8 @@ static void connect_all(const char *uri)
 			lane->free_slots[lane->nr_free++] = s;
 	}
 	disk_bytes = (uint64_t)nbd_get_size(lanes[0].nbd);
+	if (load.once)
+		load.limit_bytes = disk_bytes / load.block_bytes * load.block_bytes;
 }
 
 int main(int argc, char **argv)
@@ -217,13 +257,15 @@ int main(int argc, char **argv)
 	double start, elapsed;
 
 	if (argc != 8) {
-		fprintf(stderr, "usage: nbdload URI read|write|randread|randwrite|writeflush BLOCK "
-				"DEPTH CONNS SECONDS LIMIT_BYTES\n");
+		fprintf(stderr,
+			"usage: nbdload URI read|write|randread|randwrite|freshwrite|writeflush "
+			"BLOCK DEPTH CONNS SECONDS LIMIT_BYTES\n");
 		return 2;
 	}
 	load.write = strstr(argv[2], "write") != NULL;
 	load.random = strncmp(argv[2], "rand", 4) == 0 || strcmp(argv[2], "writeflush") == 0;
 	load.flush_each = strcmp(argv[2], "writeflush") == 0;
+	load.once = strcmp(argv[2], "freshwrite") == 0;
 	load.block_bytes = strtoull(argv[3], NULL, 10);
 	load.depth = (unsigned int)strtoul(argv[4], NULL, 10);
 	load.nr_conns = (unsigned int)strtoul(argv[5], NULL, 10);
@@ -237,8 +279,8 @@ int main(int argc, char **argv)
 	while (run_down(start + load.seconds))
 		turn();
 	elapsed = now_s() - start;
-	printf("seconds %.3f requests %llu mb_s %.1f kiops %.2f\n", elapsed,
+	printf("seconds %.3f requests %llu mb_s %.1f kiops %.2f p50_us %.1f p99_us %.1f\n", elapsed,
 	       (unsigned long long)nr_done, (double)(nr_done * load.block_bytes) / elapsed / 1e6,
-	       (double)nr_done / elapsed / 1e3);
+	       (double)nr_done / elapsed / 1e3, quantile_us(0.5), quantile_us(0.99));
 	return 0;
 }
