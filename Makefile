@@ -142,10 +142,12 @@ $(BUILD)/obj/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(cc_flags) $(EXTRA_CFLAGS) -MMD -MP -c -o $@ $<
 
-# These change when the flags and the list of sources do, and only then.
+# These change when the flags and the list of sources do, and only then. Tests that
+# build a program again read the flags and the libraries.
 $(BUILD)/flags: stamp = $(CC) $(cc_flags) $(ld_flags)
+$(BUILD)/libs: stamp = $(PKG_LIBS)
 $(BUILD)/sources: stamp = $(sort $(SRC))
-$(BUILD)/flags $(BUILD)/sources: always
+$(BUILD)/flags $(BUILD)/libs $(BUILD)/sources: always
 	@mkdir -p $(@D)
 	@echo '$(stamp)' | cmp -s - $@ || echo '$(stamp)' >$@
 
@@ -228,7 +230,7 @@ check-built: tests $(if $(SANITIZE),,check-layers check-headers)
 	$(Q)tests/run.sh --build $(BUILD) --jobs $(JOBS) $(UNIT) $(SIMS) $(TEST_SCRIPTS) \
 		--engine libaio $(AIO_SCRIPTS)
 
-tests: all test-tools $(UNIT) $(SIMS) $(LOADS) $(MODEL) $(TRACE_LOAD) $(TRACE_REPLAY) $(PRELOADS) $(POWERCUT)
+tests: all test-tools $(UNIT) $(SIMS) $(LOADS) $(MODEL) $(TRACE_LOAD) $(TRACE_REPLAY) $(PRELOADS) $(POWERCUT) $(BUILD)/libs
 
 .PHONY: test-tools
 test-tools: $(TEST_TOOLS)

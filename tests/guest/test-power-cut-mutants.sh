@@ -25,7 +25,7 @@ build_mutant() {
 		"${compile[@]}" -Wno-error -c -o "${file//\//-}.o" "$file"
 		changed+=("${file//\//-}.o")
 	done < <(sed -n 's,^+++ b/\([^[:space:]]*\).*,\1,p' "$patch")
-	read -ra libs <<<"$(pkg-config --libs liburing libcrypto jansson libsystemd libkeyutils p11-kit-1)"
+	read -ra libs <"$BUILD_DIR/libs"
 	# What is in the changed objects is not taken from the archive.
 	"${compile[@]}" -o sealblkd "$BUILD_DIR"/obj/daemon/*.o "${changed[@]}" \
 		"$BUILD_DIR/libsealblk.a" "${libs[@]}"

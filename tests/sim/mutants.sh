@@ -27,7 +27,7 @@ fi
 
 # As the Makefile compiled everything else; the compiler's name comes first.
 read -ra compile <"$build_dir/flags"
-read -ra libs <<<"$(pkg-config --libs liburing libcrypto jansson libsystemd libkeyutils p11-kit-1 criterion)"
+read -ra libs <<<"$(<"$build_dir/libs") $(pkg-config --libs criterion)"
 
 # objects_of FOLDER...: the objects of the sources there, main programs of sim/ apart.
 objects_of() {
@@ -60,7 +60,7 @@ build_programs() {
 		mapfile -t objects < <(objects_of tools)
 		link sealblk "${objects[@]}"
 		mkdir -p tests && ln -sf "$build_dir"/tests/mkvhd* tests/
-		cp "$build_dir/flags" .
+		cp "$build_dir/flags" "$build_dir/libs" .
 		return ;;
 	*) echo "$1: no such test"; return 1 ;;
 	esac
