@@ -28,8 +28,8 @@ struct worker {
 	bool running; /* the thread exists; main thread only */
 
 	struct inbox inbox;
-	_Atomic bool asleep;	/* or about to be: who posts something wakes it */
 	int wake_fd;		/* eventfd, to wake it */
+	_Atomic bool asleep;	/* or about to be: who posts something wakes it */
 	struct ring_op wake_op; /* polls it */
 	struct ring *ring;
 	struct lane *lanes; /* by export */
@@ -43,11 +43,11 @@ struct worker {
 	uint8_t *arena;
 	struct conn_slot *slots; /* WORKER_REQUESTS_MAX */
 	struct conn_slot *free_slots;
-	_Atomic unsigned int nr_slots_busy; /* written by this worker, read by any */
-	struct conn *conns;		    /* WORKER_CONNS_MAX */
+	struct conn *conns; /* WORKER_CONNS_MAX */
 	struct conn *free_conns;
 	unsigned int nr_conns;
-	struct conn *starved_first; /* connections that wait for a slot or a buffer */
+	_Atomic unsigned int nr_slots_busy; /* written by this worker, read by any */
+	struct conn *starved_first;	    /* connections that wait for a slot or a buffer */
 	struct conn *starved_last;
 	unsigned int nr_slots_taken; /* counts on: has anybody been served ... */
 	unsigned int nr_slots_seen;  /* ... since the last tick? */

@@ -51,9 +51,11 @@ AES_CODE static void first_tweaks(const struct xts_schedule *s, uint64_t first_s
 				  __m128i ret_tweaks[BATCH])
 {
 	XTS_UNROLL
-	for (int i = 0; i < BATCH; i++)
-		ret_tweaks[i] = _mm_xor_si128(
-			_mm_set_epi64x(0, (long long)(first_sector + (uint64_t)i)), s->tweak[0]);
+	for (int i = 0; i < BATCH; i++) {
+		const uint64_t sector = first_sector + (uint64_t)i;
+
+		ret_tweaks[i] = _mm_xor_si128(_mm_set_epi64x(0, (long long)sector), s->tweak[0]);
+	}
 	encrypt_lanes(s->tweak, ret_tweaks);
 }
 

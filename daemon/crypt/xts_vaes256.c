@@ -36,9 +36,9 @@ VAES_CODE static void first_tweaks(const struct xts_schedule *s, uint64_t first_
 
 	XTS_UNROLL
 	for (int i = 0; i < BATCH / 2; i++) {
-		long long sector = (long long)(first_sector + 2 * (uint64_t)i);
+		const uint64_t sector = first_sector + 2 * (uint64_t)i, next = sector + 1;
 
-		x[i] = _mm256_xor_si256(_mm256_set_epi64x(0, sector + 1, 0, sector),
+		x[i] = _mm256_xor_si256(_mm256_set_epi64x(0, (long long)next, 0, (long long)sector),
 					wide_key(&s->tweak[0]));
 	}
 	for (int round = 1; round < AES_ROUNDS; round++) {

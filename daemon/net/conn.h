@@ -52,10 +52,10 @@ struct conn {
 	struct worker *worker;
 	struct conn *next;	   /* in the worker's free list or starved line */
 	struct conn *next_to_send; /* in the worker's list of those */
+	struct conn *next_paused;  /* in the worker's list of those */
 	bool to_send;
-	struct conn *next_paused; /* in the worker's list of those */
-	bool paused;		  /* has begun enough for this turn */
-	int fd;			  /* -1: free */
+	bool paused; /* has begun enough for this turn */
+	int fd;	     /* -1: free */
 	unsigned int id;
 	char peer[CONN_PEER_BYTES]; /* for log lines */
 	struct nbds_session session;
@@ -71,7 +71,7 @@ struct conn {
 	bool recv_over;		   /* nothing more is read */
 	uint32_t recv_at;	   /* unread bytes of @recv_bytes: [at, end) */
 	uint32_t recv_end;
-	uint64_t turn_bytes; /* READs begun in this turn */
+	uint32_t turn_bytes; /* READs begun in this turn */
 	bool holding;	     /* @held is a request without a slot */
 	struct nbds_request held;
 	struct conn_slot *filling; /* WRITE whose payload is arriving, to be used or dropped */
