@@ -106,10 +106,10 @@ static int start_trace(struct server *server)
 	return EXIT_OK;
 }
 
-/* A sysctl, a container's seccomp filter, or a kernel without it. */
+/* A sysctl, a container's seccomp filter, a security module; a kernel without it, or before 5.10. */
 static bool is_refusal(int error)
 {
-	return error == -EPERM || error == -EACCES || error == -ENOSYS;
+	return error == -EPERM || error == -EACCES || error == -ENOSYS || error == -EINVAL;
 }
 
 static int choose_engine(struct server *server)
@@ -220,7 +220,9 @@ int server_start(struct server *server, const struct options *options)
 	r = start_workers(server);
 	if (r < 0) {
 		log_line(LOG_LEVEL_ERROR, "cannot start the workers: %s%s", strerror(-r),
-			 r == -EAGAIN ? " (is fs.aio-max-nr used up?)" : "");
+			 r == -EAGAIN && server->new_ring == ring_aio_new
+				 ? " (is fs.aio-max-nr used up?)"
+				 : "");
 		return EXIT_FAILED;
 	}
 	server->actions = server_actions(server);

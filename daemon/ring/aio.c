@@ -28,6 +28,8 @@
 
 enum {
 	BATCH = 64,	       /* events, or completions, taken at a time */
+	CALLS_MAX = 256,       /* in the kernel: each counts against the host's fs.aio-max-nr */
+	CALLS_MIN = 16,	       /* where that is nearly used up */
 	RETRY_MS = 10,	       /* after io_submit() had no room */
 	WATCHES_MAX = 1 << 20, /* descriptors; Linux's default for fs.nr_open */
 };
@@ -57,8 +59,8 @@ struct aio {
 	unsigned int nr_queued;
 	struct watch *watches; /* by descriptor */
 	unsigned int nr_watches;
+	struct call *calls; /* as many as the kernel takes; more wait in line */
 	struct call *free_calls;
-	struct call calls[];
 };
 
 static struct aio *aio_of(struct ring *ring)
@@ -105,9 +107,6 @@ static void call_over(struct aio *aio, struct call *call, int res)
 	struct ring_op *op = call->op;
 	int result;
 
-	/* A file system without asynchronous fdatasync, as it says before it has begun one. */
-	if (op->kind == RING_FDATASYNC && res == -EINVAL)
-		res = ring_op_call(op);
 	if (!ring_op_advance(op, res, &result)) {
 		prepare(aio, call);
 		return;
@@ -116,6 +115,15 @@ static void call_over(struct aio *aio, struct call *call, int res)
 	aio->free_calls = call;
 	finish(aio, op, result);
 	start_line(aio);
+}
+
+/* io_submit() refused it. */
+static void call_refused(struct aio *aio, struct call *call, int error)
+{
+	/* A file system without asynchronous fdatasync; none has been begun. */
+	if (call->op->kind == RING_FDATASYNC && error == -EINVAL)
+		error = ring_op_call(call->op);
+	call_over(aio, call, error);
 }
 
 /* Hand over what is in line. What there is no room for stays. */
@@ -134,8 +142,8 @@ static void submit_calls(struct aio *aio)
 			break;
 		if (r == -EINTR)
 			continue;
-		/* It says this of the first one; call_over() may queue behind @nr. */
-		call_over(aio, CONTAINER_OF(aio->queued[done++], struct call, iocb), r);
+		/* It says this of the first one; call_refused() may queue behind @nr. */
+		call_refused(aio, CONTAINER_OF(aio->queued[done++], struct call, iocb), r);
 	}
 	for (unsigned int i = done; i < aio->nr_queued; i++)
 		aio->queued[i - done] = aio->queued[i];
@@ -189,7 +197,7 @@ static ssize_t call_socket(const struct ring_op *op)
 		errno = EAGAIN;
 		return -1;
 	}
-	/* A listener may be in blocking mode; nobody else accepts from ours. */
+	/* Readable, but another process may be faster: listeners are in non-blocking mode. */
 	return op->kind == RING_ACCEPT ? accept4(op->fd, NULL, NULL, SOCK_CLOEXEC) : 0;
 }
 
@@ -207,10 +215,14 @@ static bool try_socket(struct aio *aio, struct ring_op *op)
 	return true;
 }
 
+/* Where @op waits for its descriptor, or NULL: that is none. */
 static struct ring_queue *line_of(struct aio *aio, const struct ring_op *op)
 {
-	struct watch *watch = &aio->watches[op->fd];
+	struct watch *watch;
 
+	if (op->fd < 0 || (unsigned int)op->fd >= aio->nr_watches)
+		return NULL;
+	watch = &aio->watches[op->fd];
 	return op->kind == RING_SENDMSG ? &watch->writers : &watch->readers;
 }
 
@@ -231,17 +243,21 @@ static int arm(struct aio *aio, int fd)
 	return -errno;
 }
 
-static void watch(struct aio *aio, struct ring_op *op)
+static void submit_for_socket(struct aio *aio, struct ring_op *op)
 {
+	struct ring_queue *line = line_of(aio, op);
 	int r;
 
-	if (op->fd < 0 || (unsigned int)op->fd >= aio->nr_watches) {
+	if (!line) {
 		finish(aio, op, -EBADF);
 		return;
 	}
-	ring_queue_push(line_of(aio, op), op);
+	/* Nobody overtakes those who wait. */
+	if (!line->head && try_socket(aio, op))
+		return;
+	ring_queue_push(line, op);
 	r = arm(aio, op->fd);
-	if (r < 0 && ring_queue_remove(line_of(aio, op), op))
+	if (r < 0 && ring_queue_remove(line, op))
 		finish(aio, op, r);
 }
 
@@ -286,9 +302,7 @@ static void submit(struct ring *ring, struct ring_op *op)
 	struct aio *aio = aio_of(ring);
 
 	if (!ring_kind_is_for_files(op->kind)) {
-		/* Nobody overtakes those who wait. */
-		if (op->fd < 0 || line_of(aio, op)->head || !try_socket(aio, op))
-			watch(aio, op);
+		submit_for_socket(aio, op);
 	} else if (ring_op_at_once(op)) {
 		ring_queue_push(&aio->finished, op);
 	} else if (op->kind == RING_READ || op->kind == RING_FDATASYNC) {
@@ -338,8 +352,12 @@ static int wait(struct ring *ring, int timeout_ms)
 static void cancel(struct ring *ring, struct ring_op *op)
 {
 	struct aio *aio = aio_of(ring);
+	struct ring_queue *line;
 
-	if (!ring_kind_is_for_files(op->kind) && ring_queue_remove(line_of(aio, op), op))
+	if (ring_kind_is_for_files(op->kind))
+		return;
+	line = line_of(aio, op);
+	if (line && ring_queue_remove(line, op))
 		finish(aio, op, -ECANCELED);
 }
 
@@ -353,6 +371,7 @@ static void free_parts(struct aio *aio)
 		close(aio->event_fd);
 	free(aio->watches);
 	free(aio->queued);
+	free(aio->calls);
 	free(aio);
 }
 
@@ -379,44 +398,62 @@ static unsigned int count_watches(void)
 	return (unsigned int)limit.rlim_max;
 }
 
-static int set_up(struct aio *aio, unsigned int entries)
+static int set_up_watches(struct aio *aio)
 {
 	struct epoll_event event = { .events = EPOLLIN };
 
 	aio->nr_watches = count_watches();
 	aio->watches = calloc(aio->nr_watches, sizeof(*aio->watches));
-	/* Each that fails at once may have a follower before it has left. */
-	aio->queued = calloc((size_t)2 * entries, sizeof(struct iocb *));
-	if (!aio->watches || !aio->queued)
+	if (!aio->watches)
 		return -ENOMEM;
 	aio->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	aio->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (aio->epoll_fd < 0 || aio->event_fd < 0)
 		return -errno;
 	event.data.fd = aio->event_fd;
-	if (epoll_ctl(aio->epoll_fd, EPOLL_CTL_ADD, aio->event_fd, &event) < 0)
-		return -errno;
-	return io_setup((int)entries, &aio->context);
+	return epoll_ctl(aio->epoll_fd, EPOLL_CTL_ADD, aio->event_fd, &event) < 0 ? -errno : 0;
+}
+
+static int set_up_calls(struct aio *aio, unsigned int entries)
+{
+	unsigned int nr = entries < CALLS_MAX ? entries : CALLS_MAX;
+	int r = io_setup((int)nr, &aio->context);
+
+	while (r == -EAGAIN && nr / 2 >= CALLS_MIN) {
+		nr /= 2;
+		r = io_setup((int)nr, &aio->context);
+	}
+	if (r < 0)
+		return r;
+	aio->calls = calloc(nr, sizeof(*aio->calls));
+	/* Each that fails at once may have a follower before it has left. */
+	aio->queued = calloc((size_t)2 * nr, sizeof(struct iocb *));
+	if (!aio->calls || !aio->queued)
+		return -ENOMEM;
+	for (unsigned int i = nr; i-- > 0;) {
+		aio->calls[i].next_free = aio->free_calls;
+		aio->free_calls = &aio->calls[i];
+	}
+	return 0;
 }
 
 int ring_aio_new(unsigned int entries, struct ring **ret_ring)
 {
-	struct aio *aio = calloc(1, sizeof(*aio) + entries * sizeof(aio->calls[0]));
+	struct aio *aio = calloc(1, sizeof(*aio));
 	int r;
 
+	assert(entries >= 1);
 	if (!aio)
 		return -ENOMEM;
 	aio->ring.ops = &aio_ops;
 	aio->epoll_fd = -1;
 	aio->event_fd = -1;
-	r = set_up(aio, entries);
+	r = set_up_watches(aio);
+	if (r == 0)
+		r = set_up_calls(aio, entries);
 	if (r < 0) {
 		free_parts(aio);
 		return r;
-	}
-	for (unsigned int i = entries; i-- > 0;) {
-		aio->calls[i].next_free = aio->free_calls;
-		aio->free_calls = &aio->calls[i];
 	}
 	*ret_ring = &aio->ring;
 	return 0;

@@ -31,7 +31,7 @@ enum ring_kind {
 	RING_PUNCH,	/* deallocate [@offset_bytes, +@range_bytes); reads as zeros after */
 	RING_ALLOCATE,	/* reserve [@offset_bytes, +@range_bytes), the file does not grow */
 	RING_ADVISE,	/* read [@offset_bytes, +@range_bytes) ahead; a hint, never fails */
-	RING_ACCEPT,	/* result: the new socket, close-on-exec */
+	RING_ACCEPT,	/* @fd in non-blocking mode; result: the new socket, close-on-exec */
 	RING_RECV,	/* up to @bytes into @data; result: bytes, 0 at the end of the stream */
 	RING_RECVMSG,	/* into @message, in order; the same result */
 	RING_SENDMSG,	/* @message, without SIGPIPE; result: bytes taken, may be short */
@@ -155,14 +155,16 @@ bool MUST_CHECK ring_op_at_once(struct ring_op *op);
 /*
  * @entries: operations in flight at most, 1 to 16384; more wait in line below
  * the seam. The ring belongs to the thread that first calls ring_wait().
- * Returns 0, or -ENOSYS / -EPERM when this kernel or its settings refuse
- * io_uring, -ENOMEM, -EMFILE. The caller owns *ret_ring: ring_free().
+ * Returns 0, or -ENOSYS / -EPERM / -EACCES / -EINVAL when this kernel or its settings
+ * refuse io_uring, -ENOMEM, -EMFILE. The caller owns *ret_ring: ring_free().
  */
 int MUST_CHECK ring_uring_new(unsigned int entries, struct ring **ret_ring);
 
 /*
- * The same without io_uring: libaio and epoll, see aio.c. Returns 0, or -EAGAIN (the
- * host's fs.aio-max-nr is used up), -ENOSYS, -ENOMEM, -EMFILE.
+ * The same without io_uring: libaio and epoll, see aio.c. Only operations of files are
+ * counted and stand in line, 256 of them in flight at most, fewer where the host's
+ * fs.aio-max-nr leaves no more. Returns 0, or -EAGAIN (nothing is left of that), -ENOSYS,
+ * -ENOMEM, -EMFILE.
  */
 int MUST_CHECK ring_aio_new(unsigned int entries, struct ring **ret_ring);
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What every engine must do with files, by one table: io_uring, libaio and plain calls. */
+#include "fake_kernel.h"
 #include "fixture.h"
 
 #include "store/store.h"
@@ -252,6 +253,18 @@ Test(ring_engines, io_uring_moves_bytes_to_and_from_files)
 
 Test(ring_engines, libaio_moves_bytes_to_and_from_files)
 {
+	check_all(aio_ring(ENTRIES));
+}
+
+Test(ring_engines, io_uring_moves_bytes_that_the_page_cache_does_not_have)
+{
+	fake_kernel.cold = true;
+	check_all(uring_or_skip(ENTRIES));
+}
+
+Test(ring_engines, libaio_moves_bytes_that_the_page_cache_does_not_have)
+{
+	fake_kernel.cold = true;
 	check_all(aio_ring(ENTRIES));
 }
 

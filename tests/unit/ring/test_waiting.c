@@ -313,6 +313,93 @@ ENGINE_TEST(cancels_a_wait_on_a_socket_in_non_blocking_mode)
 	ring_free(ring);
 }
 
+ENGINE_TEST(a_descriptor_that_is_none_is_an_error_also_when_cancelled)
+{
+	static const int fds[] = { -1, 1 << 29 };
+	static const enum ring_kind kinds[] = { RING_RECV, RING_ACCEPT };
+	struct ring *ring = new_ring(8);
+	char byte;
+
+	for (size_t i = 0; i < 2 * ARRAY_LEN(fds); i++) {
+		struct probe probe = recv_probe(fds[i / 2], &byte, 1);
+
+		probe.op.kind = kinds[i % 2];
+		probe_submit(ring, &probe);
+		ring_cancel(ring, &probe.op);
+		cr_expect_eq(probe_result(ring, &probe), -EBADF);
+	}
+	ring_free(ring);
+}
+
+/* A reader and a writer on one socket, neither of which can go on at first. */
+ENGINE_TEST(waits_for_both_directions_of_a_socket_at_once)
+{
+	struct ring *ring = new_ring(8);
+	static char out[1 << 20], in[1 << 20];
+	struct iovec part = { out, sizeof(out) };
+	struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1 };
+	struct probe sender = { .op = { .kind = RING_SENDMSG, .message = &message } };
+	struct probe receiver;
+	char byte = 0;
+	int fds[2];
+
+	socket_pair(fds);
+	while (send(fds[0], out, sizeof(out), MSG_DONTWAIT) > 0)
+		;
+	receiver = recv_probe(fds[0], &byte, 1);
+	sender.op.fd = fds[0];
+	probe_submit(ring, &receiver);
+	probe_submit(ring, &sender);
+	wait_once(ring, 20);
+	wait_once(ring, 20);
+	cr_assert_eq(receiver.nr_done + sender.nr_done, 0);
+	/* Ready for one: the other must not be forgotten, whichever is first. */
+	cr_assert_eq(write(fds[1], "x", 1), 1);
+	cr_expect_eq(probe_result(ring, &receiver), 1);
+	cr_expect_eq(sender.nr_done, 0);
+	probe_submit(ring, &receiver);
+	wait_once(ring, 20);
+	while (recv(fds[1], in, sizeof(in), MSG_DONTWAIT) > 0)
+		;
+	cr_expect_gt(probe_result(ring, &sender), 0);
+	cr_expect_eq(receiver.nr_done, 0);
+	cr_assert_eq(write(fds[1], "y", 1), 1);
+	cr_expect_eq(probe_result(ring, &receiver), 1);
+	cr_expect_eq(byte, 'y');
+	close(fds[0]);
+	close(fds[1]);
+	ring_free(ring);
+}
+
+/* What is remembered of a closed descriptor must not fall on the next of its number. */
+ENGINE_TEST(a_new_socket_of_an_old_number_is_waited_for)
+{
+	struct ring *ring = new_ring(8);
+	struct probe probe;
+	int fds[2], number = -1;
+	char byte;
+
+	for (int i = 0; i < 20; i++) {
+		socket_pair(fds);
+		cr_assert(number < 0 || number == fds[0]);
+		number = fds[0];
+		probe = recv_probe(fds[0], &byte, 1);
+		probe_submit(ring, &probe);
+		wait_once(ring, 1);
+		cr_assert_eq(probe.nr_done, 0);
+		if (i % 2 == 0) {
+			ring_cancel(ring, &probe.op);
+			cr_expect_eq(probe_result(ring, &probe), -ECANCELED);
+		} else {
+			cr_assert_eq(write(fds[1], "x", 1), 1);
+			cr_expect_eq(probe_result(ring, &probe), 1);
+		}
+		close(fds[0]);
+		close(fds[1]);
+	}
+	ring_free(ring);
+}
+
 ENGINE_TEST(slots_are_used_again_without_mixing_results_up)
 {
 	enum { NR = 7, ROUNDS = 3000 };
