@@ -155,6 +155,22 @@ start_daemon() {
 	grep -q ready "$daemon_log" || fail "the daemon did not start"
 }
 
+# listener_modes: of the daemon's listening sockets, control sockets apart: how many are in
+# blocking mode, and how many are not. What is ready may be gone when it is accepted.
+listener_modes() {
+	local fd flags inode blocking=0 not=0
+	for fd in /proc/"$daemon_pid"/fd/*; do
+		inode=$(readlink "$fd") inode=${inode#socket:[} inode=${inode%]}
+		awk -v inode="$inode" '
+			FILENAME ~ /unix/ ? $4 == "00010000" && $7 == inode && $8 !~ /[.]sock/ : \
+				$4 == "0A" && $10 == inode { found = 1 }
+			END { exit !found }' /proc/net/unix /proc/net/tcp* || continue
+		flags=$(awk '$1 == "flags:" { print $2 }' "/proc/$daemon_pid/fdinfo/${fd##*/}")
+		((0$flags & 04000)) && not=$((not + 1)) || blocking=$((blocking + 1))
+	done
+	echo "$blocking blocking, $not not"
+}
+
 # stop_daemon [PID]: asks it to end, and wants exit 0.
 stop_daemon() {
 	local pid=${1:-$daemon_pid} status=0

@@ -3,6 +3,7 @@
 #include "net/listen.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <stdint.h>
@@ -95,7 +96,7 @@ int listen_unix(struct listener *listener, const char *path, struct problem *pro
 
 	*listener = (struct listener){ .fd = -1 };
 	if (r == 0) {
-		listener->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		listener->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 		r = listener->fd < 0 ? -errno : bind_and_rename(listener, path);
 	}
 	if (r == 0)
@@ -146,7 +147,8 @@ static int listen_at(struct listener *listener, const struct addrinfo *at)
 {
 	const int on = 1;
 
-	listener->fd = socket(at->ai_family, at->ai_socktype | SOCK_CLOEXEC, at->ai_protocol);
+	listener->fd = socket(at->ai_family, at->ai_socktype | SOCK_CLOEXEC | SOCK_NONBLOCK,
+			      at->ai_protocol);
 	if (listener->fd < 0)
 		return -errno;
 	if (setsockopt(listener->fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||
@@ -201,6 +203,11 @@ static int adopt(struct listener *listener, int fd, const char *name, struct pro
 		problem_set(problem, "inherited socket", name,
 			    "not a listening stream socket of unix, IPv4 or IPv6 (Accept=no)");
 		return -ENOTSOCK;
+	}
+	/* A daemon that ends may accept there as well: nobody may wait for what it took. */
+	if (fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) < 0) {
+		problem_set(problem, "inherited socket", name, "%s", strerror(errno));
+		return -EINVAL;
 	}
 	*listener = (struct listener){ .fd = fd, .is_tcp = is_tcp };
 	snprintf(listener->inherited_name, sizeof(listener->inherited_name), "%s", name);

@@ -41,6 +41,7 @@ for uri in "${uris[@]}"; do
 	expect_equal 4194304 "$(size_at "$uri")" "$uri"
 done
 expect_equal "${#uris[@]}" "$(grep -c 'listening on' "$daemon_log")" "lines about sockets"
+expect_equal "0 blocking, ${#uris[@]} not" "$(listener_modes)" "listeners"
 nbd_io "$TEST_DIR/s" 'write -P 1 0 64k' flush
 qemu-io -f raw -c 'write -P 2 0 64k' "$(nbd_uri "$TEST_DIR/t" two)" >/dev/null
 for uri in "${uris[@]}"; do

@@ -39,6 +39,7 @@ start_activated disk=unix:a,net=tcp:0,nb=nonblocking:b --socket "$TEST_DIR/own" 
 port=$(sed -n 's/^net is 127.0.0.1://p' "$daemon_log")
 grep -q 'listening on inherited socket disk$' "$daemon_log" || fail "the socket's name is not told"
 expect_equal 4 "$(grep -c 'listening on' "$daemon_log")" "lines about sockets"
+expect_equal '0 blocking, 4 not' "$(listener_modes)" "listeners"
 nbd_io "$TEST_DIR/a" 'write -P 7 0 64k' flush
 for uri in "$(nbd_uri "$TEST_DIR/own")" "$(nbd_uri "$TEST_DIR/b")" "nbd://127.0.0.1:$port/"; do
 	qemu-io -f raw -c 'read -P 7 0 64k' "$uri" >/dev/null || fail "not the same disk at $uri"
