@@ -360,6 +360,31 @@ static int wait(struct ring *ring, int timeout_ms)
 
 /* ---- life ---- */
 
+/*
+ * What prepare() and the two beside it use, and nothing else: no seccomp filter sees
+ * what a ring is asked to do, so this is all that keeps whoever has taken over the
+ * process from open(2), connect(2) and their like. Holds from enable() on, for good.
+ * No SQE flag is allowed, and no registering.
+ */
+static const enum io_uring_op allowed_ops[] = {
+	IORING_OP_READ,	   IORING_OP_WRITE,    IORING_OP_FSYNC,	       IORING_OP_FALLOCATE,
+	IORING_OP_FADVISE, IORING_OP_ACCEPT,   IORING_OP_RECV,	       IORING_OP_RECVMSG,
+	IORING_OP_SENDMSG, IORING_OP_POLL_ADD, IORING_OP_ASYNC_CANCEL,
+};
+
+static int restrict_ring(struct io_uring *kernel)
+{
+	struct io_uring_restriction allowed[ARRAY_LEN(allowed_ops)] = { 0 };
+
+	for (size_t i = 0; i < ARRAY_LEN(allowed_ops); i++) {
+		allowed[i].opcode = IORING_RESTRICTION_SQE_OP;
+		allowed[i].sqe_op = (uint8_t)allowed_ops[i];
+	}
+	/* As in enable(): liburing 2.3 does not export io_uring_register_restrictions(). */
+	return io_uring_register((unsigned int)kernel->ring_fd, IORING_REGISTER_RESTRICTIONS,
+				 allowed, ARRAY_LEN(allowed));
+}
+
 /* From the best for one thread per ring down to what every kernel has. */
 static int kernel_ring_init(struct io_uring *kernel, unsigned int entries)
 {
@@ -405,6 +430,13 @@ int ring_uring_new(unsigned int entries, struct ring **ret_ring)
 		return -ENOMEM;
 	r = kernel_ring_init(&u->kernel, 2 * entries);
 	if (r < 0) {
+		free(u);
+		return r;
+	}
+
+	r = restrict_ring(&u->kernel);
+	if (r < 0) {
+		io_uring_queue_exit(&u->kernel);
 		free(u);
 		return r;
 	}
