@@ -156,7 +156,7 @@ Test(uring, takes_no_flag_with_an_operation)
 		struct io_uring_sqe *sqe = next_sqe(&in);
 		int r;
 
-		io_uring_prep_poll_add(sqe, -1, 0);
+		io_uring_prep_recv(sqe, -1, NULL, 0, 0);
 		sqe->flags = (uint8_t)(1U << bit);
 		r = ask(&in);
 		/* A flag the kernel does not know is invalid first. */
