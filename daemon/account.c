@@ -194,7 +194,8 @@ static int add_directory(struct making *making)
 
 	if (!making->policy.directory[0])
 		return 0;
-	r = helper_open(making->helper, making->policy.directory, O_RDONLY | O_NONBLOCK, &fd);
+	r = helper_open(making->helper, making->policy.directory,
+			O_RDONLY | O_DIRECTORY | O_NONBLOCK, &fd);
 	if (r < 0)
 		return folder_failed(making, r);
 	return add_files(making, fd);

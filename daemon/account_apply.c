@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Doing as the policy says, at the start and at SIGHUP, and telling of it: see account.h. */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "account.h"
 #include "base/log.h"
@@ -80,9 +78,7 @@ static int check_images(struct server *server, const struct account *account,
 			struct problem *problem)
 {
 	for (unsigned int i = 0; i < account->nr_exports; i++) {
-		int fd = -1;
-		int r = helper_open(&server->helper, account->exports[i].image,
-				    O_RDONLY | O_CLOEXEC | O_NONBLOCK, &fd);
+		int r = helper_probe(&server->helper, account->exports[i].image);
 
 		if (r < 0) {
 			problem_set(problem, "policy", server->options->policy,
@@ -91,7 +87,6 @@ static int check_images(struct server *server, const struct account *account,
 				    strerror(-r));
 			return r;
 		}
-		close(fd);
 	}
 	return 0;
 }

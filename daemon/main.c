@@ -8,11 +8,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <systemd/sd-daemon.h>
 
 #include "account.h"
 #include "base/log.h"
 #include "keys/key_mem.h"
+#include "notify.h"
 #include "options.h"
 #include "server.h"
 
@@ -32,7 +32,7 @@ static void block_signals(sigset_t *ret_set)
 	sigprocmask(SIG_BLOCK, ret_set, NULL);
 }
 
-static void say_ready(const struct options *options, const struct server *server)
+static void say_ready(const struct options *options, const struct server *server, int notify_fd)
 {
 	for (unsigned int i = 0; i < server->nr_listeners; i++)
 		if (server->listeners[i].inherited_name[0])
@@ -44,9 +44,8 @@ static void say_ready(const struct options *options, const struct server *server
 		printf("sealblkd: listening on TCP %s\n", options->listen[i]);
 	puts("sealblkd: ready");
 	fflush(stdout);
-	/* Without a service manager this does nothing. */
-	(void)sd_notifyf(0, "READY=1\nSTATUS=Serving %u export(s) with %u worker(s)",
-			 server->nr_exports, server->nr_workers);
+	notify_say(notify_fd, "READY=1\nSTATUS=Serving %u export(s) with %u worker(s)",
+		   server->nr_exports, server->nr_workers);
 }
 
 /* What is open stays open: only new keys and files need the helper. */
@@ -69,7 +68,6 @@ static void wait_for_end(const sigset_t *set, struct server *server)
 			account_reload(server);
 	} while (signal_number != SIGTERM && signal_number != SIGINT);
 	log_line(LOG_LEVEL_INFO, "%s: finishing", strsignal(signal_number));
-	(void)sd_notify(0, "STOPPING=1\nSTATUS=Finishing requests and closing the images");
 }
 
 int main(int argc, char **argv)
@@ -77,7 +75,7 @@ int main(int argc, char **argv)
 	static struct options options;
 	struct server *server;
 	sigset_t set;
-	int code, stop_code;
+	int code, stop_code, notify_fd;
 
 	code = log_reserve_standard_fds();
 	if (code < 0) {
@@ -97,12 +95,15 @@ int main(int argc, char **argv)
 		log_line(LOG_LEVEL_ERROR, "no memory");
 		return EXIT_FAILED;
 	}
+	notify_fd = notify_open();
 	code = server_start(server, &options);
 	/* This thread has seen all keys, and is not asked to forget them when they are revoked. */
 	key_mem_wipe_stack();
 	if (code == EXIT_OK) {
-		say_ready(&options, server);
+		say_ready(&options, server, notify_fd);
 		wait_for_end(&set, server);
+		notify_say(notify_fd,
+			   "STOPPING=1\nSTATUS=Finishing requests and closing the images");
 	}
 	stop_code = server_stop(server);
 	free(server);

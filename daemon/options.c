@@ -30,6 +30,7 @@ enum {
 	OPT_REQUIRE_ENCRYPTION,
 	OPT_ACCEPT_LOSS,
 	OPT_TRACE,
+	OPT_NO_SANDBOX,
 	OPT_VERBOSE,
 	OPT_HELP,
 	OPT_VERSION,
@@ -53,6 +54,7 @@ static const struct option long_options[] = {
 	{ "require-encryption", no_argument, NULL, OPT_REQUIRE_ENCRYPTION },
 	{ "accept-loss", no_argument, NULL, OPT_ACCEPT_LOSS },
 	{ "trace", required_argument, NULL, OPT_TRACE },
+	{ "no-sandbox", no_argument, NULL, OPT_NO_SANDBOX },
 	{ "verbose", no_argument, NULL, OPT_VERBOSE },
 	{ "help", no_argument, NULL, OPT_HELP },
 	{ "version", no_argument, NULL, OPT_VERSION },
@@ -97,6 +99,9 @@ static const char help_text[] =
 	"  --xts NAME               auto, vaes512, vaes256, aesni or openssl\n"
 	"  --trace FILE             diagnosis: record everything that is written to the images,\n"
 	"                           as it is written, in FILE, which must not exist; slow\n"
+	"  --no-sandbox             diagnosis: keep capabilities, paths and system calls that\n"
+	"                           the daemon does not need once it is ready (debuggers,\n"
+	"                           valgrind)\n"
 	"  --verbose                log connections as well\n"
 	"  --help, --version\n"
 	"\n"
@@ -237,6 +242,9 @@ static int take_option(struct options *options, int opt, const char *argument)
 		return -1;
 	case OPT_TRACE:
 		options->trace = argument;
+		return -1;
+	case OPT_NO_SANDBOX:
+		options->no_sandbox = true;
 		return -1;
 	case OPT_VERBOSE:
 		log_set_level(LOG_LEVEL_DEBUG);

@@ -42,6 +42,7 @@ struct options {
 	bool read_only;
 	bool require_encryption;
 	bool accept_loss;
+	bool no_sandbox; /* diagnosis */
 };
 
 /*

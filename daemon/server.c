@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Start and stop: policy -> keys -> images -> sockets -> workers, and back. See server.h.
+ * Start and stop: policy -> keys -> images -> sockets -> rings -> sandbox -> workers, and
+ * back. See server.h.
  */
 #include "server.h"
 
@@ -12,6 +13,7 @@
 #include "actions.h"
 #include "base/log.h"
 #include "open.h"
+#include "sandbox/sandbox.h"
 #include "worker.h"
 
 static enum exit_code exit_code_of(int error)
@@ -67,7 +69,8 @@ static int share_images(struct server *server)
 	return 0;
 }
 
-static int start_workers(struct server *server)
+/* All that they need; they begin with run_workers(). */
+static int make_workers(struct server *server)
 {
 	long online = sysconf(_SC_NPROCESSORS_ONLN);
 	unsigned int nr = server->options->nr_workers;
@@ -84,8 +87,13 @@ static int start_workers(struct server *server)
 		r = worker_init(&server->workers[i], server, i);
 	if (r == 0)
 		r = background_new(server, &server->workers[nr], &server->workers[nr].background);
-	if (r == 0)
-		r = share_images(server);
+	return r < 0 ? r : share_images(server);
+}
+
+static int run_workers(struct server *server)
+{
+	int r = 0;
+
 	for (unsigned int i = 0; i < server->nr_threads && r == 0; i++)
 		r = worker_run(&server->workers[i]);
 	return r;
@@ -191,21 +199,30 @@ static int apply_account(struct server *server)
 	return r < 0 ? tell(r, &problem) : EXIT_OK;
 }
 
-int server_start(struct server *server, const struct options *options)
+static int open_control(struct server *server)
 {
 	struct problem problem;
-	int code, r;
+	int r;
 
-	server->options = options;
-	pthread_mutex_init(&server->changes, NULL);
-	for (unsigned int i = 0; i < EXPORTS_MAX; i++)
-		server->uuid_locks[i] = -1;
-	r = helper_start(&server->helper);
-	if (r < 0) {
-		log_line(LOG_LEVEL_ERROR, "cannot start the helper: %s", strerror(-r));
-		return EXIT_FAILED;
-	}
-	code = prepare(server);
+	server->actions = server_actions(server);
+	r = control_new(server->images, server->nr_exports, &server->runtime, &server->actions,
+			&server->control, &problem);
+	return r < 0 ? tell(r, &problem) : EXIT_OK;
+}
+
+static int failed_workers(int error)
+{
+	log_line(LOG_LEVEL_ERROR, "cannot start the workers: %s%s", strerror(-error),
+		 error == -EAGAIN ? " (is fs.aio-max-nr used up?)" : "");
+	return EXIT_FAILED;
+}
+
+/* All that still needs the world outside: files, keys, sockets, rings. */
+static int set_up(struct server *server)
+{
+	int code = prepare(server);
+	int r;
+
 	if (code == EXIT_OK)
 		code = read_account(server);
 	if (code == EXIT_OK)
@@ -217,18 +234,87 @@ int server_start(struct server *server, const struct options *options)
 	if (code != EXIT_OK)
 		return code;
 	control_events_init(&server->events, server->images, server->nr_exports);
-	r = start_workers(server);
+	r = make_workers(server);
+	return r < 0 ? failed_workers(r) : open_control(server);
+}
+
+static void tell_of_sandbox(const struct sandbox_state *state)
+{
+	if (state->left_out)
+		log_line(LOG_LEVEL_WARNING, "this build has no sandbox");
+	else if (state->landlock_version == 0)
+		log_line(LOG_LEVEL_WARNING, "this kernel has no Landlock: the sandbox does not "
+					    "restrict which files can be opened");
+	else
+		log_line(LOG_LEVEL_DEBUG, "sandbox: %u system calls, Landlock version %d",
+			 state->nr_calls, state->landlock_version);
+}
+
+/* Before there are threads and clients. See sandbox/sandbox.h. */
+static int enter_sandbox(struct server *server)
+{
+	const struct options *options = server->options;
+	const struct sandbox_paths paths = {
+		.folder = server->runtime.directory,
+		.sockets = options->sockets,
+		.nr_sockets = options->nr_sockets,
+	};
+	struct sandbox_state state;
+	struct problem problem;
+	int r;
+
+	if (options->no_sandbox) {
+		log_line(LOG_LEVEL_WARNING, "--no-sandbox: whoever takes over this process can do "
+					    "what its user can: this is for diagnosis");
+		return EXIT_OK;
+	}
+	r = helper_lock(&server->helper, options->policy);
 	if (r < 0) {
-		log_line(LOG_LEVEL_ERROR, "cannot start the workers: %s%s", strerror(-r),
-			 r == -EAGAIN && server->new_ring == ring_aio_new
-				 ? " (is fs.aio-max-nr used up?)"
-				 : "");
+		log_line(LOG_LEVEL_ERROR,
+			 "sandbox of the helper: cannot be entered: %s; "
+			 "--no-sandbox does without",
+			 strerror(-r));
 		return EXIT_FAILED;
 	}
-	server->actions = server_actions(server);
-	r = control_start(server->images, server->nr_exports, &server->runtime, &server->actions,
-			  &server->control, &problem);
-	return r < 0 ? tell(r, &problem) : EXIT_OK;
+	r = sandbox_enter(&paths, &state, &problem);
+	if (r < 0)
+		return tell(r, &problem);
+	tell_of_sandbox(&state);
+	return EXIT_OK;
+}
+
+static int run(struct server *server)
+{
+	struct problem problem;
+	int r = run_workers(server);
+
+	if (r < 0)
+		return failed_workers(r);
+	r = control_run(server->control);
+	if (r == 0)
+		return EXIT_OK;
+	problem_set(&problem, "control sockets in", server->runtime.directory,
+		    "cannot be served: %s", strerror(-r));
+	return tell(r, &problem);
+}
+
+int server_start(struct server *server, const struct options *options)
+{
+	int code, r;
+
+	server->options = options;
+	pthread_mutex_init(&server->changes, NULL);
+	for (unsigned int i = 0; i < EXPORTS_MAX; i++)
+		server->uuid_locks[i] = -1;
+	r = helper_start(&server->helper);
+	if (r < 0) {
+		log_line(LOG_LEVEL_ERROR, "cannot start the helper: %s", strerror(-r));
+		return EXIT_FAILED;
+	}
+	code = set_up(server);
+	if (code == EXIT_OK)
+		code = enter_sandbox(server);
+	return code == EXIT_OK ? run(server) : code;
 }
 
 bool server_is_quiet(const struct server *server)

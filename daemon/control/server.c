@@ -50,7 +50,8 @@ struct control {
 	struct control_listener listeners[EXPORTS_MAX];
 	unsigned int nr_listeners;
 	const struct control_actions *actions;
-	pthread_t thread;  /* accepts */
+	pthread_t thread; /* accepts */
+	bool running;
 	int stop_fd;	   /* eventfd: wakes every poll() */
 	_Atomic bool stop; /* set before @stop_fd: ends walks */
 
@@ -217,30 +218,9 @@ static void free_control(struct control *control)
 	free(control);
 }
 
-/* All threads inherit the mask: a signal is the main thread's to take. */
-static int start_thread(struct control *control)
-{
-	sigset_t all, before;
-	int r;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	r = -pthread_create(&control->thread, NULL, run, control);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	return r;
-}
-
-static int set_up(struct control *control)
-{
-	control->stop_fd = eventfd(0, EFD_CLOEXEC);
-	if (control->stop_fd < 0)
-		return -errno;
-	return start_thread(control);
-}
-
-int control_start(struct image *const *images, unsigned int nr_images,
-		  const struct runtime *runtime, const struct control_actions *actions,
-		  struct control **ret_control, struct problem *problem)
+int control_new(struct image *const *images, unsigned int nr_images, const struct runtime *runtime,
+		const struct control_actions *actions, struct control **ret_control,
+		struct problem *problem)
 {
 	struct control *control = calloc(1, sizeof(*control));
 	int r = 0;
@@ -249,22 +229,35 @@ int control_start(struct image *const *images, unsigned int nr_images,
 		problem_set(problem, "control sockets in", runtime->directory, "no memory");
 		return -ENOMEM;
 	}
-	control->stop_fd = -1;
 	control->actions = actions;
+	control->stop_fd = eventfd(0, EFD_CLOEXEC);
+	if (control->stop_fd < 0) {
+		r = -errno;
+		problem_set(problem, "control sockets in", runtime->directory,
+			    "cannot be served: %s", strerror(-r));
+	}
 	for (unsigned int i = 0; i < nr_images && r == 0; i++)
 		r = add_listener(control, images[i], runtime, problem);
-	if (r == 0) {
-		r = set_up(control);
-		if (r < 0)
-			problem_set(problem, "control sockets in", runtime->directory,
-				    "cannot be served: %s", strerror(-r));
-	}
 	if (r < 0) {
 		free_control(control);
 		return r;
 	}
 	*ret_control = control;
 	return 0;
+}
+
+/* All threads inherit the mask: a signal is the main thread's to take. */
+int control_run(struct control *control)
+{
+	sigset_t all, before;
+	int r;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	r = -pthread_create(&control->thread, NULL, run, control);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	control->running = r == 0;
+	return r;
 }
 
 struct control *control_stop(struct control *control)
@@ -274,7 +267,8 @@ struct control *control_stop(struct control *control)
 	atomic_store(&control->stop, true);
 	/* Cannot fail: the counter is far from full. */
 	(void)eventfd_write(control->stop_fd, 1);
-	pthread_join(control->thread, NULL);
+	if (control->running)
+		pthread_join(control->thread, NULL);
 	for (unsigned int i = 0; i < CONTROL_CLIENTS_MAX; i++)
 		if (atomic_load(&control->seats[i].state) != SEAT_FREE)
 			free_seat(&control->seats[i]);

@@ -52,20 +52,27 @@ struct control_actions {
 
 /*
  * Make the sockets of @images (at most EXPORTS_MAX; started, and locked by UUID:
- * whatever stands at a socket's path is stale and is replaced) and start to
- * accept, all threads with all signals blocked. Blocks briefly; opening thread only. The
+ * whatever stands at a socket's path is stale and is replaced). Clients may connect,
+ * and wait for control_run(). Blocks briefly; opening thread only. The
  * images and @actions are borrowed until control_stop(); @images itself is not.
  * Returns 0 and *ret_control, or with *problem -ENOMEM, -ENAMETOOLONG: the
  * runtime directory is too deep for a unix socket, or what the kernel said;
  * nothing is left behind then.
  */
-int MUST_CHECK control_start(struct image *const *images, unsigned int nr_images,
-			     const struct runtime *runtime, const struct control_actions *actions,
-			     struct control **ret_control, struct problem *problem);
+int MUST_CHECK control_new(struct image *const *images, unsigned int nr_images,
+			   const struct runtime *runtime, const struct control_actions *actions,
+			   struct control **ret_control, struct problem *problem);
+
+/*
+ * Start to accept, all threads with all signals blocked. Once. Takes no path and makes
+ * no socket: may come after the sandbox. Returns 0, or -EAGAIN: no thread.
+ */
+int MUST_CHECK control_run(struct control *control);
 
 /*
  * Cut off the clients, end the threads, remove the sockets. Before the images are
- * stopped and their UUID locks given up. Accepts NULL; always returns NULL.
+ * stopped and their UUID locks given up. Accepts NULL, and what was not run; always
+ * returns NULL.
  */
 struct control *control_stop(struct control *control);
 

@@ -15,19 +15,22 @@
 #include <unistd.h>
 
 #include "keys/key_mem.h"
+#include "sandbox/sandbox.h"
 
 enum helper_op {
 	HELPER_OPEN = 1,
 	HELPER_READ_KEY = 2,
+	HELPER_PROBE = 3,
+	HELPER_LOCK = 4,
 };
 
 /* Between two processes of one program: host integers will do. */
 struct request {
 	uint32_t op;   /* enum helper_op */
-	int32_t flags; /* open: as open()'s */
+	int32_t flags; /* open: as open()'s; lock: is there a path? */
 	uint32_t kind; /* read_key: enum key_source_kind */
 	struct key_wanted wanted;
-	char path[PATH_BYTES_MAX]; /* read_key: the source's name */
+	char path[PATH_BYTES_MAX]; /* read_key: the source's name; lock: what stays readable */
 };
 
 /* Carries one descriptor when an open went well, none otherwise. */
@@ -45,7 +48,15 @@ union control {
 	char bytes[CMSG_SPACE(sizeof(int))];
 };
 
+/* What the helper still does. */
+struct lock {
+	bool locked;
+	char readable[PATH_BYTES_MAX]; /* "": nothing */
+};
+
 enum { ERRNO_MAX = 4095 };
+
+static const char no_path[] = "-"; /* where a request must have one, and it means nothing */
 
 static void replyp_free(struct reply **reply)
 {
@@ -132,7 +143,7 @@ static bool open_flags_allowed(int flags)
 	int mode = flags & O_ACCMODE;
 
 	return (mode == O_RDONLY || mode == O_RDWR) &&
-	       (flags & ~(O_ACCMODE | O_CLOEXEC | O_DIRECT | O_NONBLOCK)) == 0;
+	       (flags & ~(O_ACCMODE | O_CLOEXEC | O_DIRECT | O_DIRECTORY | O_NONBLOCK)) == 0;
 }
 
 /* ---- the helper's end ---- */
@@ -168,16 +179,54 @@ static int serve_read_key(const struct request *request, struct reply *reply)
 	return 0;
 }
 
+/* Whoever asks may by now be somebody else than the daemon that was started. */
+static bool is_allowed(const struct lock *lock, const struct request *request)
+{
+	if (!lock->locked || request->op == HELPER_PROBE)
+		return true;
+	if (request->op != HELPER_OPEN || (request->flags & O_ACCMODE) != O_RDONLY)
+		return false;
+	return request->flags & O_DIRECTORY || strcmp(request->path, lock->readable) == 0;
+}
+
+static int serve_probe(struct request *request)
+{
+	int fd;
+
+	request->flags = O_RDONLY | O_NONBLOCK;
+	fd = serve_open(request);
+	if (fd < 0)
+		return fd;
+	close(fd);
+	return 0;
+}
+
+static int serve_lock(const struct request *request, struct lock *lock)
+{
+	lock->locked = true;
+	if (request->flags)
+		memcpy(lock->readable, request->path, sizeof(lock->readable));
+	return sandbox_enter_helper();
+}
+
 /* The descriptor to send, or -1; the result is in @reply. */
-static int serve(const struct request *request, struct reply *reply)
+static int serve(struct request *request, struct reply *reply, struct lock *lock)
 {
 	int fd;
 
 	reply->result = -EINVAL;
 	if (request->path[0] == '\0' || !memchr(request->path, '\0', sizeof(request->path)))
 		return -1;
+	if (!is_allowed(lock, request)) {
+		reply->result = -EPERM;
+		return -1;
+	}
 	if (request->op == HELPER_READ_KEY)
 		reply->result = serve_read_key(request, reply);
+	if (request->op == HELPER_PROBE)
+		reply->result = serve_probe(request);
+	if (request->op == HELPER_LOCK)
+		reply->result = serve_lock(request, lock);
 	if (request->op != HELPER_OPEN)
 		return -1;
 	fd = serve_open(request);
@@ -188,6 +237,7 @@ static int serve(const struct request *request, struct reply *reply)
 /* A bad request is answered and survived; only a socket that fails ends this. */
 static void serve_all(int socket, struct reply *reply)
 {
+	struct lock lock = { .locked = false };
 	struct request request;
 	int fd;
 	int r;
@@ -199,7 +249,7 @@ static void serve_all(int socket, struct reply *reply)
 		fd = -1;
 		reply->result = -EINVAL;
 		if (r == 0)
-			fd = serve(&request, reply);
+			fd = serve(&request, reply, &lock);
 		r = send_message(socket, reply, sizeof(*reply), fd);
 		explicit_bzero(reply, sizeof(*reply));
 		if (fd >= 0)
@@ -312,6 +362,29 @@ int helper_open(struct helper *helper, const char *path, int flags, int *ret_fd)
 	}
 	*ret_fd = fd;
 	return 0;
+}
+
+/* A request whose answer is a number. */
+static int ask_for_result(struct helper *helper, const char *path, struct request *request)
+{
+	struct reply reply = { .result = -EPROTO };
+	int r = ask(helper, path, request, &reply, NULL);
+
+	return r < 0 ? r : reply.result;
+}
+
+int helper_probe(struct helper *helper, const char *path)
+{
+	struct request request = { .op = HELPER_PROBE };
+
+	return ask_for_result(helper, path, &request);
+}
+
+int helper_lock(struct helper *helper, const char *readable)
+{
+	struct request request = { .op = HELPER_LOCK, .flags = readable != NULL };
+
+	return ask_for_result(helper, readable ? readable : no_path, &request);
 }
 
 /* The answer must be one, for a failure with its reason. */

@@ -36,7 +36,7 @@ int MUST_CHECK helper_start(struct helper *helper);
 /*
  * open() in the helper. @path: relative ones start at the working directory of
  * helper_start()'s caller. @flags: O_RDONLY or O_RDWR, with O_CLOEXEC and
- * O_DIRECT or O_NONBLOCK if wanted; nothing is created or truncated. *ret_fd is the caller's,
+ * O_DIRECT, O_DIRECTORY or O_NONBLOCK if wanted; nothing is created or truncated. *ret_fd is the caller's,
  * close-on-exec always.
  * Returns 0; -EINVAL: other flags, or an empty path; -ENAMETOOLONG: no room for
  * it in PATH_BYTES_MAX; -EPIPE: the helper is gone; -EPROTO: its answer makes no
@@ -51,6 +51,21 @@ int MUST_CHECK helper_open(struct helper *helper, const char *path, int flags, i
 int MUST_CHECK helper_read_key(struct helper *helper, const struct key_source *source,
 			       const struct key_wanted *wanted, struct key_secret **ret_secret,
 			       char why[KEY_WHY_BYTES]);
+
+/*
+ * Could @path be opened for reading? As helper_open() with O_NONBLOCK, but no
+ * descriptor comes: a locked helper does this, too.
+ */
+int MUST_CHECK helper_probe(struct helper *helper, const char *path);
+
+/*
+ * From here on, for good, whoever speaks for the daemon gets only: @readable (NULL:
+ * nothing), whatever is there when asked, opened O_RDONLY; folders, likewise; probes.
+ * All else answers -EPERM: no keys, so no commands, and nothing to write to. The helper
+ * enters its own sandbox. Returns 0, as helper_open() for a helper that fails, or what
+ * sandbox_enter_helper() said there.
+ */
+int MUST_CHECK helper_lock(struct helper *helper, const char *readable);
 
 /*
  * Has the helper ended by itself, or been killed? Says so once, then no more;

@@ -33,9 +33,10 @@ static inline void set_up_with(struct served *served, const struct control_actio
 					 served->address.sun_path,
 					 sizeof(served->address.sun_path)),
 		     0);
-	cr_assert_eq(control_start(&served->fixture.image, 1, &served->runtime, actions,
-				   &served->control, &problem),
+	cr_assert_eq(control_new(&served->fixture.image, 1, &served->runtime, actions,
+				 &served->control, &problem),
 		     0, "%s", problem.text);
+	cr_assert_eq(control_run(served->control), 0);
 }
 
 static inline void set_up(struct served *served)

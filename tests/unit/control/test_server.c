@@ -136,11 +136,27 @@ Test(control_server, replaces_what_a_dead_daemon_left)
 	set_up(&served);
 	again = served;
 	/* The first one's socket is now stale, as far as paths go. */
-	cr_assert_eq(control_start(&again.fixture.image, 1, &again.runtime, &no_actions,
-				   &again.control, &problem),
+	cr_assert_eq(control_new(&again.fixture.image, 1, &again.runtime, &no_actions,
+				 &again.control, &problem),
 		     0, "%s", problem.text);
+	cr_assert_eq(control_run(again.control), 0);
 	cr_expect_not_null(strstr(ask(&again, "{\"verb\":\"map\"}\n"), "end"));
 	cr_expect_null(control_stop(again.control));
+	done(&served);
+}
+
+Test(control_server, may_be_stopped_before_it_runs)
+{
+	struct control *control = NULL;
+	struct served served, again;
+	struct problem problem;
+
+	set_up(&served);
+	again = served;
+	cr_assert_eq(control_new(&again.fixture.image, 1, &again.runtime, &no_actions, &control,
+				 &problem),
+		     0);
+	cr_expect_null(control_stop(control));
 	done(&served);
 }
 
@@ -153,7 +169,7 @@ Test(control_server, a_folder_too_deep_for_a_socket_is_a_clear_problem)
 
 	fixture_set_up(&fixture);
 	memset(runtime.directory, 'd', 90);
-	cr_expect_eq(control_start(&fixture.image, 1, &runtime, &no_actions, &control, &problem),
+	cr_expect_eq(control_new(&fixture.image, 1, &runtime, &no_actions, &control, &problem),
 		     -ENAMETOOLONG);
 	cr_expect_not_null(strstr(problem.text, "too long for a unix socket"));
 	cr_expect_null(control);

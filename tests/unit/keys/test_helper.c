@@ -294,3 +294,51 @@ Test(helper, dies_with_its_parent, .timeout = 10)
 	cr_expect_eq(read(ends[0], &byte, 1), 0);
 	close(ends[0]);
 }
+
+Test(helper, opens_for_reading_what_is_left_to_it_once_it_is_locked)
+{
+	static const char *const both[] = { "file", "other", NULL };
+	struct helper helper;
+	char folder[32], bytes[8];
+	int fd = -1;
+
+	enter_folder(folder);
+	write_file("file", "content", 7);
+	write_file("other", "secret", 6);
+	helper = start();
+	cr_assert_eq(helper_lock(&helper, "file"), 0);
+
+	cr_assert_eq(helper_open(&helper, "file", O_RDONLY | O_NONBLOCK, &fd), 0);
+	cr_expect_eq(read(fd, bytes, sizeof(bytes)), 7);
+	close(fd);
+	cr_assert_eq(helper_open(&helper, ".", O_RDONLY | O_DIRECTORY, &fd), 0);
+	close(fd);
+	cr_expect_eq(helper_probe(&helper, "other"), 0);
+	cr_expect_eq(helper_probe(&helper, "missing"), -ENOENT);
+
+	fd = 77;
+	cr_expect_eq(helper_open(&helper, "file", O_RDWR, &fd), -EPERM);
+	cr_expect_eq(helper_open(&helper, "other", O_RDONLY, &fd), -EPERM);
+	cr_expect_eq(helper_open(&helper, "./file", O_RDONLY, &fd), -EPERM, "another name");
+	cr_expect_eq(helper_open(&helper, "other", O_RDONLY | O_DIRECTORY, &fd), -ENOTDIR);
+	cr_expect_eq(fd, 77, "untouched");
+	helper_stop(&helper);
+	leave_folder(folder, both);
+}
+
+Test(helper, reads_no_key_and_is_not_unlocked_once_it_is_locked)
+{
+	const struct key_source command = { .kind = KEY_SOURCE_COMMAND, .name = "/bin/true" };
+	struct helper helper = start();
+	struct key_secret *secret = NULL;
+	int fd = 77;
+
+	cr_assert_eq(helper_lock(&helper, NULL), 0);
+	cr_expect_eq(helper_read_key(&helper, &command, &nothing_wanted, &secret, why), -EPERM);
+	cr_expect_null(secret);
+	cr_expect_eq(helper_lock(&helper, "/dev/null"), -EPERM);
+	cr_expect_eq(helper_open(&helper, "/dev/null", O_RDONLY, &fd), -EPERM);
+	cr_expect_eq(helper_open(&helper, "-", O_RDONLY, &fd), -EPERM);
+	cr_expect_eq(fd, 77, "untouched");
+	helper_stop(&helper);
+}
