@@ -3,15 +3,11 @@
  * What an io_uring ring of ours can be asked for by somebody who has taken over the
  * process: asked here behind the engine's back, in its own ring.
  */
-#include "fixture.h"
+#include "intruder.h"
 
-#include <liburing.h>
 #include <sys/socket.h>
 
-enum {
-	ENTRIES = 8,
-	OPCODES = 256, /* of an SQE's field: also those that are yet to come */
-};
+enum { OPCODES = 256 }; /* of an SQE's field: also those that are yet to come */
 
 static const enum io_uring_op wanted_ops[] = {
 	IORING_OP_READ,	   IORING_OP_WRITE,    IORING_OP_FSYNC,	       IORING_OP_FALLOCATE,
@@ -19,85 +15,10 @@ static const enum io_uring_op wanted_ops[] = {
 	IORING_OP_SENDMSG, IORING_OP_POLL_ADD, IORING_OP_ASYNC_CANCEL,
 };
 
-/* The engine's ring, mapped once more. */
-struct intruder {
-	struct ring *ring;
-	struct io_uring kernel;
-};
-
-static int find_ring_fd(void)
+static void begin(struct intruder *in)
 {
-	char path[32], target[64];
-
-	for (int fd = 0; fd < 256; fd++) {
-		ssize_t n;
-
-		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-		n = readlink(path, target, sizeof(target) - 1);
-		if (n < 0)
-			continue;
-		target[n] = '\0';
-		if (strcmp(target, "anon_inode:[io_uring]") == 0)
-			return fd;
-	}
-	return -1;
-}
-
-/* The offsets in a ring follow from its length: those of another one will do. */
-static struct io_uring_params params_of_a_twin(void)
-{
-	static const unsigned int flag_sets[] = {
-		IORING_SETUP_SUBMIT_ALL | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN,
-		IORING_SETUP_SUBMIT_ALL | IORING_SETUP_COOP_TASKRUN,
-		0,
-	};
-
-	for (size_t i = 0; i < ARRAY_LEN(flag_sets); i++) {
-		struct io_uring_params params = { .flags = flag_sets[i] };
-		struct io_uring twin;
-
-		if (io_uring_queue_init_params(2 * ENTRIES, &twin, &params) < 0)
-			continue;
-		io_uring_queue_exit(&twin);
-		return params;
-	}
-	cr_assert_fail("no ring at all");
-	return (struct io_uring_params){ 0 };
-}
-
-static void break_in(struct intruder *in)
-{
-	struct io_uring_params params;
-	int fd;
-
-	in->ring = uring_or_skip(ENTRIES);
-	/* Enabled by whoever waits first. */
+	break_in(in);
 	wait_once(in->ring, 0);
-	fd = find_ring_fd();
-	cr_assert_geq(fd, 0);
-	params = params_of_a_twin();
-	cr_assert_eq(io_uring_queue_mmap(fd, &params, &in->kernel), 0);
-}
-
-static struct io_uring_sqe *next_sqe(struct intruder *in)
-{
-	struct io_uring_sqe *sqe = io_uring_get_sqe(&in->kernel);
-
-	cr_assert_not_null(sqe);
-	return sqe;
-}
-
-/* What the kernel says of @in's next SQE, which has been prepared. */
-static int ask(struct intruder *in)
-{
-	struct io_uring_cqe *cqe;
-	int r;
-
-	cr_assert_eq(io_uring_submit(&in->kernel), 1);
-	cr_assert_eq(io_uring_wait_cqe(&in->kernel, &cqe), 0);
-	r = cqe->res;
-	io_uring_cqe_seen(&in->kernel, cqe);
-	return r;
 }
 
 static bool is_wanted(unsigned int opcode)
@@ -113,7 +34,7 @@ Test(uring, opens_connects_and_removes_nothing)
 	struct sockaddr address = { .sa_family = AF_UNIX };
 	struct intruder in;
 
-	break_in(&in);
+	begin(&in);
 	io_uring_prep_openat(next_sqe(&in), AT_FDCWD, "/etc/passwd", O_RDONLY, 0);
 	cr_expect_eq(ask(&in), -EACCES, "open");
 	io_uring_prep_connect(next_sqe(&in), 0, &address, sizeof(address));
@@ -129,7 +50,7 @@ Test(uring, does_what_the_engine_wants_and_no_other_operation)
 {
 	struct intruder in;
 
-	break_in(&in);
+	begin(&in);
 	for (unsigned int opcode = 0; opcode < OPCODES; opcode++) {
 		struct io_uring_sqe *sqe = next_sqe(&in);
 		int r;
@@ -151,7 +72,7 @@ Test(uring, takes_no_flag_with_an_operation)
 {
 	struct intruder in;
 
-	break_in(&in);
+	begin(&in);
 	for (unsigned int bit = 0; bit < 8; bit++) {
 		struct io_uring_sqe *sqe = next_sqe(&in);
 		int r;
@@ -170,7 +91,7 @@ Test(uring, registers_nothing)
 	struct intruder in;
 	int fd = 0;
 
-	break_in(&in);
+	begin(&in);
 	for (unsigned int opcode = 0; opcode < IORING_REGISTER_LAST; opcode++)
 		cr_expect_eq(io_uring_register((unsigned int)in.kernel.ring_fd, opcode, &fd, 1),
 			     -EACCES, "registering %u", opcode);

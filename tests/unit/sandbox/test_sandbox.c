@@ -1,0 +1,578 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The sandbox, by trying what is forbidden: each attempt is made by a process of its
+ * own that has entered, and ends with an errno or is killed.
+ */
+#include "sandbox/sandbox.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+
+#include "unit/ring/intruder.h"
+
+enum {
+	KILLED = 1000,	/* by SIGSYS: beside the errnos */
+	NO_ENTRY = 255, /* the sandbox itself could not be entered */
+	ABORTED = 1001,
+};
+
+/* A runtime directory with a file, and a folder with a socket, beside which lies another file. */
+static char place[] = "/tmp/sandbox.XXXXXX";
+static const char *const the_sockets[] = { "sockets/s" };
+static const struct sandbox_paths paths = { "run", the_sockets, ARRAY_LEN(the_sockets) };
+static struct intruder in;
+static int a_socket; /* made before */
+
+static void put_file(const char *name)
+{
+	int fd = open(name, O_WRONLY | O_CREAT, 0600);
+
+	cr_assert_geq(fd, 0);
+	close(fd);
+}
+
+static void set_up(void)
+{
+	cr_assert_not_null(mkdtemp(place));
+	cr_assert_eq(chdir(place), 0);
+	cr_assert_eq(mkdir("run", 0700), 0);
+	cr_assert_eq(mkdir("sockets", 0700), 0);
+	put_file("run/file");
+	put_file("sockets/s");
+	put_file("outside");
+	a_socket = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	cr_assert_geq(a_socket, 0);
+}
+
+static void done(void)
+{
+	static const char *const files[] = { "run/file", "run/new", "sockets/s", "outside" };
+
+	close(a_socket);
+	for (size_t i = 0; i < ARRAY_LEN(files); i++)
+		unlink(files[i]);
+	cr_expect_eq(rmdir("run") + rmdir("sockets") + chdir("/") + rmdir(place), 0);
+}
+
+static int enter(struct sandbox_state *state)
+{
+	struct problem problem;
+	int r = sandbox_enter(&paths, state, &problem);
+
+	if (r < 0)
+		fprintf(stderr, "%s\n", problem.text);
+	return r;
+}
+
+/* Runs in a child; tells by its exit status. */
+static _Noreturn void attempt(int (*act)(void))
+{
+	struct sandbox_state state;
+
+	if (enter(&state) < 0)
+		_exit(NO_ENTRY);
+	errno = 0;
+	_exit(act() < 0 ? errno : 0);
+}
+
+/* 0: it worked; an errno; KILLED, ABORTED or NO_ENTRY. */
+static int outcome(int (*act)(void))
+{
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0)
+		attempt(act);
+	cr_assert_eq(waitpid(pid, &status, 0), pid);
+	if (WIFSIGNALED(status))
+		return WTERMSIG(status) == SIGSYS ? KILLED : ABORTED;
+	return WEXITSTATUS(status);
+}
+
+/* Says once what this kernel and this build have. */
+static struct sandbox_state state_or_skip(void)
+{
+	struct sandbox_state state = { .left_out = false };
+	int pipes[2];
+	pid_t pid;
+
+	cr_assert_eq(pipe(pipes), 0);
+	pid = fork();
+	if (pid == 0)
+		_exit(enter(&state) < 0 || write(pipes[1], &state, sizeof(state)) < 0);
+	close(pipes[1]);
+	cr_assert_eq(read(pipes[0], &state, sizeof(state)), (ssize_t)sizeof(state));
+	close(pipes[0]);
+	waitpid(pid, NULL, 0);
+	if (state.left_out)
+		cr_skip("SKIP: a build with a sanitizer has no sandbox\n");
+	return state;
+}
+
+/* ---- programs, processes, memory ---- */
+
+static int run_program(void)
+{
+	char name[] = "true";
+	char *const argv[] = { name, NULL };
+
+	return execv("/bin/true", argv);
+}
+
+static int begin_process(void)
+{
+	return fork();
+}
+
+static int trace_me(void)
+{
+	return (int)ptrace(PTRACE_TRACEME, 0, NULL, NULL);
+}
+
+static int read_parent(void)
+{
+	char byte;
+	struct iovec mine = { &byte, 1 }, there = { place, 1 };
+
+	return (int)process_vm_readv(getppid(), &mine, 1, &there, 1, 0);
+}
+
+static int signal_parent(void)
+{
+	return kill(getppid(), 0);
+}
+
+static int signal_parents_thread(void)
+{
+	return (int)syscall(SYS_tgkill, getppid(), getppid(), 0);
+}
+
+static int map_code(void)
+{
+	void *code = mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return code == MAP_FAILED ? -1 : 0;
+}
+
+static int make_code(void)
+{
+	static char page[8192] __attribute__((aligned(4096)));
+
+	return mprotect(page, 4096, PROT_READ | PROT_WRITE | PROT_EXEC);
+}
+
+/* The calls of 32-bit programs have numbers of their own: 20 is getpid. */
+static int call_as_32_bit(void)
+{
+#ifdef __x86_64__
+	long result;
+
+	__asm__ volatile("int $0x80"
+			 : "=a"(result)
+			 : "a"(20L)
+			 : "memory", "r8", "r9", "r10", "r11");
+	return result < 0 ? -1 : 0;
+#else
+	return (int)syscall(SYS_execve, NULL, NULL, NULL);
+#endif
+}
+
+/* ---- network ---- */
+
+static int make_inet_socket(void)
+{
+	return socket(AF_INET, SOCK_STREAM, 0);
+}
+
+static int make_unix_socket(void)
+{
+	return socket(AF_UNIX, SOCK_STREAM, 0);
+}
+
+static int connect_out(void)
+{
+	struct sockaddr address = { .sa_family = AF_INET };
+
+	return connect(a_socket, &address, sizeof(address));
+}
+
+static int bind_port(void)
+{
+	struct sockaddr address = { .sa_family = AF_INET };
+
+	return bind(a_socket, &address, sizeof(address));
+}
+
+static int listen_there(void)
+{
+	return listen(a_socket, 1);
+}
+
+/* ---- rings ---- */
+
+static int make_ring(void)
+{
+	struct io_uring_params params = { 0 };
+
+	return (int)syscall(SYS_io_uring_setup, 4, &params);
+}
+
+static int register_files(void)
+{
+	int fd = 0;
+
+	return (int)syscall(SYS_io_uring_register, in.kernel.ring_fd, IORING_REGISTER_FILES, &fd,
+			    1);
+}
+
+static int as_errno(int result)
+{
+	errno = -result;
+	return result;
+}
+
+static int open_by_ring(void)
+{
+	if (ring_wait(in.ring, 0) < 0)
+		return -1;
+	io_uring_prep_openat(next_sqe(&in), AT_FDCWD, "run/file", O_RDONLY, 0);
+	return as_errno(ask(&in));
+}
+
+static int connect_by_ring(void)
+{
+	struct sockaddr address = { .sa_family = AF_INET };
+
+	if (ring_wait(in.ring, 0) < 0)
+		return -1;
+	io_uring_prep_connect(next_sqe(&in), a_socket, &address, sizeof(address));
+	return as_errno(ask(&in));
+}
+
+static int make_socket_by_ring(void)
+{
+	if (ring_wait(in.ring, 0) < 0)
+		return -1;
+	io_uring_prep_rw(IORING_OP_SOCKET, next_sqe(&in), AF_INET, NULL, 0, SOCK_STREAM);
+	return as_errno(ask(&in));
+}
+
+/* What a ring is for still works, and enabling it from within, too. */
+static int write_by_ring(void)
+{
+	struct probe probe = {
+		.op = { .kind = RING_SENDMSG, .fd = a_socket, .message = &(struct msghdr){ 0 } },
+	};
+
+	probe_submit(in.ring, &probe);
+	while (probe.nr_done == 0)
+		if (ring_wait(in.ring, 100) < 0)
+			return -1;
+	/* Not connected; but asked for and answered. */
+	return probe.result == -EPIPE || probe.result == -ENOTCONN ? 0 : as_errno(probe.result);
+}
+
+/* ---- files ---- */
+
+static int open_shadow(void)
+{
+	return open("/etc/shadow", O_RDONLY);
+}
+
+static int open_passwd(void)
+{
+	return open("/etc/passwd", O_RDONLY);
+}
+
+static int open_memory(void)
+{
+	return open("/proc/self/mem", O_RDWR);
+}
+
+static int open_outside(void)
+{
+	return open("outside", O_WRONLY);
+}
+
+static int make_outside(void)
+{
+	return open("new", O_WRONLY | O_CREAT, 0600);
+}
+
+static int remove_outside(void)
+{
+	return unlink("outside");
+}
+
+static int list_outside(void)
+{
+	return open(".", O_RDONLY | O_DIRECTORY);
+}
+
+static int open_inside(void)
+{
+	return open("run/file", O_RDWR);
+}
+
+static int shorten_inside(void)
+{
+	return open("run/file", O_WRONLY | O_TRUNC);
+}
+
+static int make_and_remove_inside(void)
+{
+	if (open("run/new", O_RDWR | O_CREAT | O_EXCL, 0600) < 0)
+		return -1;
+	return unlink("run/new");
+}
+
+static int list_inside(void)
+{
+	return open("run", O_RDONLY | O_DIRECTORY);
+}
+
+static int read_beside_socket(void)
+{
+	return open("sockets/s", O_RDONLY);
+}
+
+static int remove_socket(void)
+{
+	return unlink("sockets/s");
+}
+
+static int make_beside_socket(void)
+{
+	return open("sockets/new", O_WRONLY | O_CREAT, 0600);
+}
+
+/* ---- what must go on working ---- */
+
+static void *do_nothing(void *arg)
+{
+	return arg;
+}
+
+static int run_threads(void)
+{
+	pthread_t threads[4];
+	int r = 0;
+
+	for (size_t i = 0; i < ARRAY_LEN(threads) && r == 0; i++)
+		r = pthread_create(&threads[i], NULL, do_nothing, NULL);
+	for (size_t i = 0; i < ARRAY_LEN(threads) && r == 0; i++)
+		r = pthread_join(threads[i], NULL);
+	errno = r;
+	return r ? -1 : 0;
+}
+
+static int use_memory(void)
+{
+	char *large = malloc(64 << 20), *small = malloc(100);
+	int r = large && small && getrandom(small, 100, 0) == 100 && mlock(small, 100) == 0;
+
+	free(large);
+	free(small);
+	return r ? 0 : -1;
+}
+
+static int give_up(void)
+{
+	abort();
+}
+
+static int dump_again(void)
+{
+	return (int)syscall(SYS_prctl, 4 /* PR_SET_DUMPABLE */, 1, 0, 0, 0);
+}
+
+static const struct {
+	const char *what;
+	int (*act)(void);
+	int wanted;
+	int landlock_version; /* that it takes; else nothing is asked */
+} attempts[] = {
+	{ "running a program", run_program, KILLED, 0 },
+	{ "fork", begin_process, KILLED, 0 },
+	{ "ptrace", trace_me, KILLED, 0 },
+	{ "reading another process", read_parent, KILLED, 0 },
+	{ "signal to another process", signal_parent, KILLED, 0 },
+	{ "signal to its thread", signal_parents_thread, KILLED, 0 },
+	{ "mapping code", map_code, KILLED, 0 },
+	{ "making memory executable", make_code, KILLED, 0 },
+	{ "being dumped", dump_again, EINVAL, 0 },
+
+	{ "socket(AF_INET)", make_inet_socket, KILLED, 0 },
+	{ "socket(AF_UNIX)", make_unix_socket, KILLED, 0 },
+	{ "connect", connect_out, KILLED, 0 },
+	{ "bind", bind_port, KILLED, 0 },
+	{ "listen", listen_there, KILLED, 0 },
+
+	{ "a ring without restrictions", make_ring, KILLED, 0 },
+	{ "registering in a ring", register_files, KILLED, 0 },
+	{ "open by a ring", open_by_ring, EACCES, 0 },
+	{ "connect by a ring", connect_by_ring, EACCES, 0 },
+	{ "socket by a ring", make_socket_by_ring, EACCES, 0 },
+	{ "sending by a ring", write_by_ring, 0, 0 },
+
+	{ "/etc/shadow", open_shadow, EACCES, 1 },
+	{ "/etc/passwd", open_passwd, EACCES, 1 },
+	{ "/proc/self/mem", open_memory, EACCES, 1 },
+	{ "writing elsewhere", open_outside, EACCES, 1 },
+	{ "making a file elsewhere", make_outside, EACCES, 1 },
+	{ "removing a file elsewhere", remove_outside, EACCES, 1 },
+	{ "listing a folder elsewhere", list_outside, EACCES, 1 },
+	{ "shortening a file", shorten_inside, EACCES, 3 },
+	{ "reading beside a socket", read_beside_socket, EACCES, 1 },
+	{ "making a file beside a socket", make_beside_socket, EACCES, 1 },
+	{ "using a file of the runtime directory", open_inside, 0, 0 },
+	{ "making and removing one", make_and_remove_inside, 0, 0 },
+	{ "listing it", list_inside, 0, 0 },
+	{ "removing a socket", remove_socket, 0, 0 },
+
+	{ "threads", run_threads, 0, 0 },
+	{ "memory and random bytes", use_memory, 0, 0 },
+	{ "abort", give_up, ABORTED, 0 },
+};
+
+Test(sandbox, forbids_what_the_daemon_does_not_do_and_allows_what_it_does, .init = set_up,
+     .fini = done)
+{
+	const struct sandbox_state state = state_or_skip();
+
+	for (size_t i = 0; i < ARRAY_LEN(attempts); i++) {
+		int got;
+
+		if (attempts[i].landlock_version > state.landlock_version)
+			continue;
+		/* A ring is its first user's. */
+		break_in(&in);
+		got = outcome(attempts[i].act);
+		cr_expect_eq(got, attempts[i].wanted, "%s: %d, not %d (%d: killed)",
+			     attempts[i].what, got, attempts[i].wanted, KILLED);
+		ring_free(in.ring);
+	}
+}
+
+/* Made by number: some have no function. All with arguments that would be refused anyway. */
+static const struct {
+	const char *what;
+	long number;
+} calls[] = {
+	{ "mount", SYS_mount },
+	{ "umount2", SYS_umount2 },
+	{ "chroot", SYS_chroot },
+	{ "pivot_root", SYS_pivot_root },
+	{ "unshare", SYS_unshare },
+	{ "setns", SYS_setns },
+	{ "bpf", SYS_bpf },
+	{ "perf_event_open", SYS_perf_event_open },
+	{ "userfaultfd", SYS_userfaultfd },
+	{ "keyctl", SYS_keyctl },
+	{ "add_key", SYS_add_key },
+	{ "request_key", SYS_request_key },
+	{ "memfd_create", SYS_memfd_create },
+	{ "pidfd_open", SYS_pidfd_open },
+	{ "pidfd_getfd", SYS_pidfd_getfd },
+	{ "process_vm_writev", SYS_process_vm_writev },
+	{ "kcmp", SYS_kcmp },
+	{ "execveat", SYS_execveat },
+	{ "open_by_handle_at", SYS_open_by_handle_at },
+	{ "init_module", SYS_init_module },
+	{ "kexec_load", SYS_kexec_load },
+	{ "personality", SYS_personality },
+	{ "setuid", SYS_setuid },
+	{ "capset", SYS_capset },
+	{ "chmod", SYS_chmod },
+	{ "chown", SYS_chown },
+	{ "rename", SYS_rename },
+	{ "link", SYS_link },
+	{ "symlink", SYS_symlink },
+	{ "mkdir", SYS_mkdir },
+	{ "mknod", SYS_mknod },
+	{ "truncate", SYS_truncate },
+	{ "setxattr", SYS_setxattr },
+	{ "readlink", SYS_readlink },
+	{ "io_setup", SYS_io_setup },
+	{ "socketpair", SYS_socketpair },
+	{ "shmget", SYS_shmget },
+	{ "setrlimit", SYS_setrlimit },
+	{ "prlimit64", SYS_prlimit64 },
+	{ "reboot", SYS_reboot },
+	{ "seccomp", SYS_seccomp },
+	{ "the next that Linux gets", 4000 },
+};
+
+static long number_of_call;
+
+static int make_call(void)
+{
+	return (int)syscall(number_of_call, -1L, -1L, -1L, -1L, -1L, -1L);
+}
+
+Test(sandbox, kills_whoever_makes_a_system_call_that_is_not_listed, .init = set_up, .fini = done)
+{
+	(void)state_or_skip();
+	for (size_t i = 0; i < ARRAY_LEN(calls); i++) {
+		number_of_call = calls[i].number;
+		cr_expect_eq(outcome(make_call), KILLED, "%s", calls[i].what);
+	}
+	/* Where the kernel runs no 32-bit programs, this is a fault. */
+	cr_expect_geq(outcome(call_as_32_bit), KILLED, "32-bit call");
+}
+
+/* The line of /proc/PID/status that begins with @name. */
+static unsigned long long status_of(pid_t pid, const char *name)
+{
+	char path[32], line[256];
+	unsigned long long value = ~0ULL;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	file = fopen(path, "re");
+	cr_assert_not_null(file);
+	while (fgets(line, sizeof(line), file))
+		if (strncmp(line, name, strlen(name)) == 0 && line[strlen(name)] == ':')
+			value = strtoull(line + strlen(name) + 1, NULL, 16);
+	fclose(file);
+	return value;
+}
+
+Test(sandbox, leaves_no_capability_and_no_way_to_get_one, .init = set_up, .fini = done)
+{
+	static const char *const sets[] = { "CapInh", "CapPrm", "CapEff", "CapAmb" };
+	int ready[2], end[2];
+	char byte = 0;
+	pid_t pid;
+
+	(void)state_or_skip();
+	cr_assert_eq(pipe(ready) + pipe(end), 0);
+	pid = fork();
+	if (pid == 0) {
+		struct sandbox_state state;
+
+		close(end[1]);
+		_exit(enter(&state) < 0 || write(ready[1], &byte, 1) < 0 ||
+		      read(end[0], &byte, 1) < 0);
+	}
+	close(ready[1]);
+	cr_assert_eq(read(ready[0], &byte, 1), 1);
+	for (size_t i = 0; i < ARRAY_LEN(sets); i++)
+		cr_expect_eq(status_of(pid, sets[i]), 0, "%s", sets[i]);
+	/* Whoever cannot empty it (not root) is kept from it by the next. */
+	if (geteuid() == 0)
+		cr_expect_eq(status_of(pid, "CapBnd"), 0);
+	cr_expect_eq(status_of(pid, "NoNewPrivs"), 1);
+	cr_expect_eq(status_of(pid, "Seccomp"), 2, "a filter");
+	close(end[1]);
+	waitpid(pid, NULL, 0);
+}
