@@ -56,6 +56,7 @@ static const int daemon_calls[] = {
 	SCMP_SYS(setsockopt),
 	SCMP_SYS(poll),
 	SCMP_SYS(ppoll),
+	SCMP_SYS(geteuid), /* is it the same user? */
 
 	/* the libaio engine */
 	SCMP_SYS(io_submit),
