@@ -25,7 +25,7 @@ Q = $(if $(filter 1,$(V)),,@)
 # ---- flags ------------------------------------------------------------------
 
 # pkg-config is asked once, when first needed: help, setup and clean work without it.
-PKGS := liburing libcrypto jansson libsystemd libkeyutils p11-kit-1 libseccomp
+PKGS := liburing libcrypto jansson libsystemd libkeyutils p11-kit-1
 pkg = $(shell pkg-config $(1))$(if $(filter-out 0,$(.SHELLSTATUS)),$(error libraries are missing: run `make setup`))
 PKG_CFLAGS = $(eval PKG_CFLAGS := $(patsubst -I%,-isystem %,$(call pkg,--cflags $(PKGS))))$(PKG_CFLAGS)
 # libaio has no .pc file.
@@ -105,6 +105,7 @@ $(UNIT): $(call objects,$(UNIT_SRC)) $(ARCHIVE)
 $(UNIT): TEST_LIBS = $(CRITERION_LIBS)
 $(SIMS): $(BUILD)/tests/sim-%: $(BUILD)/obj/tests/sim/run_%.o $(call objects,$(SIM_SRC)) $(ARCHIVE)
 $(TEST_TOOLS): $(BUILD)/tests/%: $(BUILD)/obj/tests/tools/%.o $(ARCHIVE)
+$(BUILD)/tests/refuse_uring: TEST_LIBS = -lseccomp
 
 $(FUZZERS): $(BUILD)/tests/%: $(BUILD)/obj/tests/fuzz/%.o $(ARCHIVE)
 $(FUZZERS): TEST_LIBS = -fsanitize=fuzzer

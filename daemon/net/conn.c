@@ -353,7 +353,7 @@ static void name_peer(struct conn *conn, bool is_tcp)
 	socklen_t bytes = sizeof(cred);
 	struct sockaddr_storage address;
 	socklen_t address_bytes = sizeof(address);
-	char host[48] = "?", port[8] = "?";
+	char host[INET6_ADDRSTRLEN + 12] = "?", port[8] = "?";
 
 	if (!is_tcp) {
 		if (getsockopt(conn->fd, SOL_SOCKET, SO_PEERCRED, &cred, &bytes) < 0)
@@ -362,7 +362,7 @@ static void name_peer(struct conn *conn, bool is_tcp)
 		return;
 	}
 	if (getpeername(conn->fd, (struct sockaddr *)&address, &address_bytes) == 0)
-		conn_address_text(&address, address_bytes, host, sizeof(host), port, sizeof(port));
+		conn_address_text(&address, host, sizeof(host), port, sizeof(port));
 	snprintf(conn->peer, sizeof(conn->peer), "%s port %s", host, port);
 }
 

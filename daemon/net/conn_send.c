@@ -8,9 +8,11 @@
  */
 #include "net/conn_send.h"
 
+#include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
-#include <netdb.h>
+#include <netinet/in.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -281,10 +283,26 @@ void conn_reply(struct request *request)
 	worker_will_send(conn->worker, conn);
 }
 
-void conn_address_text(const struct sockaddr_storage *address, socklen_t address_bytes, char *host,
-		       size_t host_bytes, char *port, size_t port_bytes)
+/*
+ * Not getnameinfo(): for the name of a link-local address's interface it makes a
+ * socket, whatever it is told, and in the sandbox that kills.
+ */
+void conn_address_text(const struct sockaddr_storage *address, char *host, size_t host_bytes,
+		       char *port, size_t port_bytes)
 {
-	(void)getnameinfo((const struct sockaddr *)address, address_bytes, host,
-			  (socklen_t)host_bytes, port, (socklen_t)port_bytes,
-			  NI_NUMERICHOST | NI_NUMERICSERV);
+	const struct sockaddr_in *v4 = (const struct sockaddr_in *)address;
+	const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)address;
+	char text[INET6_ADDRSTRLEN] = "?";
+
+	if (address->ss_family == AF_INET) {
+		(void)inet_ntop(AF_INET, &v4->sin_addr, text, sizeof(text));
+		snprintf(port, port_bytes, "%u", ntohs(v4->sin_port));
+	} else if (address->ss_family == AF_INET6) {
+		(void)inet_ntop(AF_INET6, &v6->sin6_addr, text, sizeof(text));
+		snprintf(port, port_bytes, "%u", ntohs(v6->sin6_port));
+	}
+	if (address->ss_family == AF_INET6 && v6->sin6_scope_id)
+		snprintf(host, host_bytes, "%s%%%u", text, v6->sin6_scope_id);
+	else
+		snprintf(host, host_bytes, "%s", text);
 }

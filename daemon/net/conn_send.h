@@ -14,8 +14,8 @@ void conn_send(struct conn *conn);
 /* The slot is not needed any more: reply sent, or given up. */
 void conn_slot_over(struct conn_slot *slot);
 
-/* "192.0.2.1" and "10809", cut to fit. */
-void conn_address_text(const struct sockaddr_storage *address, socklen_t address_bytes, char *host,
-		       size_t host_bytes, char *port, size_t port_bytes);
+/* "192.0.2.1" or "fe80::1%2" (the number of the interface), and "10809"; cut to fit. */
+void conn_address_text(const struct sockaddr_storage *address, char *host, size_t host_bytes,
+		       char *port, size_t port_bytes);
 
 #endif

@@ -2,152 +2,168 @@
 /*
  * System calls: see layers.h. What is not listed kills the process: no part of it
  * asks for anything else, so something has gone wrong that cannot be mended, and an
- * image survives a crash. A new call in the daemon needs a line here; tests/functional
- * would find it. The kernel keeps calls that are allowed whatever their arguments in a
- * bitmap, so those of the data path cost no filter's run (Linux 5.11 and newer).
+ * image survives a crash. A new call in the daemon needs a line here; the functional
+ * tests would find it.
+ *
+ * The filter is written out here: it takes no memory, and nothing in it can fail half
+ * way. libseccomp 2.5 crashes, hangs or makes another filter when memory runs out.
+ * Its length does not matter: calls that are allowed whatever their arguments, so those
+ * of the data path, the kernel keeps in a bitmap (Linux 5.11 and newer).
  */
 #include <asm/termbits.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/audit.h>
+#include <linux/filter.h>
 #include <linux/io_uring.h>
+#include <linux/seccomp.h>
 #include <sched.h>
-#include <seccomp.h>
+#include <stddef.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "sandbox/layers.h"
+
+#ifndef __x86_64__
+#error "the list below is that of x86-64, and has calls that newer architectures have not"
+#endif
 
 /* ---- what the daemon calls ---- */
 
 static const int daemon_calls[] = {
 	/* the data path: what is open */
-	SCMP_SYS(io_uring_enter),
-	SCMP_SYS(preadv2),
-	SCMP_SYS(pwritev2),
-	SCMP_SYS(pread64),
-	SCMP_SYS(pwrite64),
-	SCMP_SYS(preadv),
-	SCMP_SYS(pwritev),
-	SCMP_SYS(read),
-	SCMP_SYS(write),
-	SCMP_SYS(readv),
-	SCMP_SYS(writev),
-	SCMP_SYS(fdatasync),
-	SCMP_SYS(fsync),
-	SCMP_SYS(fallocate),
-	SCMP_SYS(fadvise64),
-	SCMP_SYS(lseek),
-	SCMP_SYS(fstat),
-	SCMP_SYS(fstatfs),
-	SCMP_SYS(fcntl),
-	SCMP_SYS(close),
+	SYS_io_uring_enter,
+	SYS_preadv2,
+	SYS_pwritev2,
+	SYS_pread64,
+	SYS_pwrite64,
+	SYS_preadv,
+	SYS_pwritev,
+	SYS_read,
+	SYS_write,
+	SYS_readv,
+	SYS_writev,
+	SYS_fdatasync,
+	SYS_fsync,
+	SYS_fallocate,
+	SYS_fadvise64,
+	SYS_ftruncate, /* --trace, when its file cannot be written */
+	SYS_lseek,
+	SYS_fstat,
+	SYS_fstatfs,
+	SYS_fcntl,
+	SYS_close,
 
 	/* clients; no socket(), bind(), listen() or connect() */
-	SCMP_SYS(accept4),
-	SCMP_SYS(recvfrom),
-	SCMP_SYS(recvmsg),
-	SCMP_SYS(sendto),
-	SCMP_SYS(sendmsg),
-	SCMP_SYS(shutdown),
-	SCMP_SYS(getpeername),
-	SCMP_SYS(getsockname),
-	SCMP_SYS(getsockopt),
-	SCMP_SYS(setsockopt),
-	SCMP_SYS(poll),
-	SCMP_SYS(ppoll),
-	SCMP_SYS(geteuid), /* is it the same user? */
+	SYS_accept4,
+	SYS_recvfrom,
+	SYS_recvmsg,
+	SYS_sendto,
+	SYS_sendmsg,
+	SYS_shutdown,
+	SYS_getpeername,
+	SYS_getsockname,
+	SYS_getsockopt,
+	SYS_setsockopt,
+	SYS_poll,
+	SYS_ppoll,
+	SYS_geteuid, /* is it the same user? */
 
 	/* the libaio engine */
-	SCMP_SYS(io_submit),
-	SCMP_SYS(io_getevents),
-	SCMP_SYS(io_pgetevents),
-	SCMP_SYS(io_destroy),
-	SCMP_SYS(epoll_wait),
-	SCMP_SYS(epoll_pwait),
-	SCMP_SYS(epoll_ctl),
+	SYS_io_submit,
+	SYS_io_getevents,
+	SYS_io_pgetevents,
+	SYS_io_destroy,
+	SYS_epoll_wait,
+	SYS_epoll_pwait,
+	SYS_epoll_ctl,
 
 	/* dirty files, locks and sockets in the runtime directory: Landlock says where */
-	SCMP_SYS(openat),
-	SCMP_SYS(newfstatat),
-	SCMP_SYS(getdents64),
-	SCMP_SYS(unlink),
-	SCMP_SYS(unlinkat),
+	SYS_openat,
+	SYS_newfstatat,
+	SYS_getdents64,
+	SYS_unlink,
+	SYS_unlinkat,
 
 	/* threads, memory */
-	SCMP_SYS(futex),
-	SCMP_SYS(set_robust_list),
-	SCMP_SYS(rseq),
-	SCMP_SYS(gettid),
-	SCMP_SYS(getpid),
-	SCMP_SYS(sched_yield),
-	SCMP_SYS(sched_getaffinity), /* malloc() counts processors */
-	SCMP_SYS(sysinfo),	     /* qsort() and memory */
-	SCMP_SYS(brk),
-	SCMP_SYS(mremap),
-	SCMP_SYS(munmap),
-	SCMP_SYS(madvise),
-	SCMP_SYS(mlock),
-	SCMP_SYS(munlock),
-	SCMP_SYS(eventfd2),
+	SYS_futex,
+	SYS_set_robust_list,
+	SYS_rseq,
+	SYS_gettid,
+	SYS_getpid,
+	SYS_sched_yield,
+	SYS_sched_getaffinity, /* malloc() counts processors */
+	SYS_sysinfo,	       /* qsort() and memory */
+	SYS_brk,
+	SYS_mremap,
+	SYS_munmap,
+	SYS_madvise,
+	SYS_mlock,
+	SYS_munlock,
+	SYS_eventfd2,
 
 	/* signals, time, the end */
-	SCMP_SYS(rt_sigaction),
-	SCMP_SYS(rt_sigprocmask),
-	SCMP_SYS(rt_sigreturn),
-	SCMP_SYS(rt_sigtimedwait),
-	SCMP_SYS(restart_syscall),
-	SCMP_SYS(clock_gettime), /* and the next: where the vDSO cannot */
-	SCMP_SYS(gettimeofday),
-	SCMP_SYS(time),
-	SCMP_SYS(clock_nanosleep),
-	SCMP_SYS(nanosleep),
-	SCMP_SYS(getrandom),
-	SCMP_SYS(wait4), /* for the helper */
-	SCMP_SYS(exit),
-	SCMP_SYS(exit_group),
+	SYS_rt_sigaction,
+	SYS_rt_sigprocmask,
+	SYS_rt_sigreturn,
+	SYS_rt_sigtimedwait,
+	SYS_restart_syscall,
+	SYS_clock_gettime, /* and the next: where the vDSO cannot */
+	SYS_gettimeofday,
+	SYS_time,
+	SYS_clock_nanosleep,
+	SYS_nanosleep,
+	SYS_getrandom,
+	SYS_wait4, /* for the helper */
+	SYS_exit,
+	SYS_exit_group,
 };
 
 /* ---- what the helper calls, once it is locked ---- */
 
 static const int helper_calls[] = {
-	SCMP_SYS(recvmsg),	  SCMP_SYS(sendmsg),	  SCMP_SYS(close),
-	SCMP_SYS(munmap),	  SCMP_SYS(brk),	  SCMP_SYS(madvise),
-	SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigreturn), SCMP_SYS(restart_syscall),
-	SCMP_SYS(getpid),	  SCMP_SYS(gettid),	  SCMP_SYS(write),
-	SCMP_SYS(exit_group),
+	SYS_recvmsg, SYS_sendmsg,	 SYS_close,	   SYS_munmap,		SYS_brk,
+	SYS_madvise, SYS_rt_sigprocmask, SYS_rt_sigreturn, SYS_restart_syscall, SYS_getpid,
+	SYS_gettid,  SYS_write,		 SYS_exit_group,
 };
 
 /* ---- calls that depend on an argument ---- */
 
-/* Allowed when the bits of @mask in argument @argument are @value. */
+/*
+ * Allowed when the bits of @mask in argument @argument are @value. Of these arguments
+ * the kernel looks at the lower 32 bits, or has no flags above.
+ */
 struct condition {
 	int call;
 	unsigned int argument; /* from 0 */
-	uint64_t mask;
-	uint64_t value;
+	uint32_t mask;
+	uint32_t value;
 };
 
 #define WORD UINT64_C(0xffffffff) /* the kernel looks at no more */
 
+#define WHOLE UINT32_MAX
+
 /* No memory is ever made executable. */
 static const struct condition memory_conditions[] = {
-	{ SCMP_SYS(mmap), 2, PROT_EXEC, 0 },
-	{ SCMP_SYS(mprotect), 2, PROT_EXEC, 0 },
+	{ SYS_mmap, 2, PROT_EXEC, 0 },
+	{ SYS_mprotect, 2, PROT_EXEC, 0 },
 };
 
 static const struct condition daemon_conditions[] = {
 	/* Threads, but no process. glibc falls back to it from clone3(), see below. */
-	{ SCMP_SYS(clone), 0, CLONE_THREAD, CLONE_THREAD },
+	{ SYS_clone, 0, CLONE_THREAD, CLONE_THREAD },
 	/* Each worker lets its ring begin. */
-	{ SCMP_SYS(io_uring_register), 1, WORD, IORING_REGISTER_ENABLE_RINGS },
+	{ SYS_io_uring_register, 1, WHOLE, IORING_REGISTER_ENABLE_RINGS },
 	/* stdio: is this a terminal? */
-	{ SCMP_SYS(ioctl), 1, WORD, TCGETS },
+	{ SYS_ioctl, 1, WHOLE, TCGETS },
 };
 
 /* Nothing is made, written or shortened by it. */
 static const struct condition helper_conditions[] = {
-	{ SCMP_SYS(openat), 2, O_ACCMODE | O_CREAT | O_TRUNC, O_RDONLY },
+	{ SYS_openat, 2, O_ACCMODE | O_CREAT | O_TRUNC, O_RDONLY },
 };
 
 /* ---- calls that are answered: libraries try them, and can do without ---- */
@@ -157,100 +173,138 @@ static const struct answer {
 	int error;
 } answers[] = {
 	/* Its flags are in memory, where a filter cannot look. */
-	{ SCMP_SYS(clone3), ENOSYS },
-	{ SCMP_SYS(prctl), EINVAL },
-	{ SCMP_SYS(membarrier), ENOSYS },
+	{ SYS_clone3, ENOSYS },
+	{ SYS_prctl, EINVAL },
+	{ SYS_membarrier, ENOSYS },
 };
 
 /* ---- the filter ---- */
 
-static int allow_calls(scmp_filter_ctx filter, const int *calls, size_t nr)
-{
-	int r = 0;
+enum {
+	HEAD = 4,      /* instructions: what add_head() adds, */
+	EACH_CALL = 2, /* for a call, or an answer, */
+	EACH_CONDITION = 6,
+	TAIL = 1,
+	FILTER_MAX =
+		HEAD + EACH_CALL * (ARRAY_LEN(daemon_calls) + ARRAY_LEN(answers) + 1) +
+		EACH_CONDITION * (ARRAY_LEN(memory_conditions) + ARRAY_LEN(daemon_conditions) + 1) +
+		TAIL,
+};
+_Static_assert(ARRAY_LEN(helper_calls) <= ARRAY_LEN(daemon_calls) &&
+		       ARRAY_LEN(helper_conditions) <= ARRAY_LEN(daemon_conditions),
+	       "FILTER_MAX is the daemon's");
 
-	for (size_t i = 0; i < nr && r == 0; i++)
-		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, calls[i], 0);
-	return r;
+struct filter {
+	struct sock_filter code[FILTER_MAX];
+	unsigned short nr;
+	unsigned int nr_allowed; /* calls */
+};
+
+static void load(struct filter *filter, size_t at)
+{
+	filter->code[filter->nr++] =
+		(struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (uint32_t)at);
 }
 
-static int allow_conditions(scmp_filter_ctx filter, const struct condition *all, size_t nr)
+/* Go on with the next instruction when they are equal, else leave out @others. */
+static void unless_equal_skip(struct filter *filter, uint32_t value, uint8_t others)
 {
-	int r = 0;
-
-	for (size_t i = 0; i < nr && r == 0; i++) {
-		const struct scmp_arg_cmp when = { all[i].argument, SCMP_CMP_MASKED_EQ, all[i].mask,
-						   all[i].value };
-
-		r = seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, all[i].call, 1, &when);
-	}
-	return r;
+	filter->code[filter->nr++] =
+		(struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value, 0, others);
 }
 
-/* abort() sends itself a signal. */
-static int allow_own_signals(scmp_filter_ctx filter)
+static void answer(struct filter *filter, uint32_t action)
 {
-	const struct scmp_arg_cmp myself = { 0, SCMP_CMP_MASKED_EQ, WORD, (uint64_t)getpid() };
-
-	return seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1, &myself);
+	filter->code[filter->nr++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, action);
 }
 
-static int allow_common(scmp_filter_ctx filter)
+/* The calls of 32-bit programs have other numbers; those of x32 have numbers nobody lists. */
+static void add_head(struct filter *filter)
 {
-	int r = allow_conditions(filter, memory_conditions, ARRAY_LEN(memory_conditions));
+	load(filter, offsetof(struct seccomp_data, arch));
+	filter->code[filter->nr++] =
+		(struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 1, 0);
+	answer(filter, SECCOMP_RET_KILL_PROCESS);
+	load(filter, offsetof(struct seccomp_data, nr));
+}
 
-	for (size_t i = 0; i < ARRAY_LEN(answers) && r == 0; i++)
-		r = seccomp_rule_add(filter, SCMP_ACT_ERRNO((uint32_t)answers[i].error),
-				     answers[i].call, 0);
+static void add_call(struct filter *filter, int call, uint32_t action)
+{
+	unless_equal_skip(filter, (uint32_t)call, 1);
+	answer(filter, action);
+}
+
+static void add_calls(struct filter *filter, const int *calls, size_t nr)
+{
+	for (size_t i = 0; i < nr; i++)
+		add_call(filter, calls[i], SECCOMP_RET_ALLOW);
+	filter->nr_allowed += (unsigned int)nr;
+}
+
+static void add_condition(struct filter *filter, const struct condition *condition)
+{
+	unless_equal_skip(filter, (uint32_t)condition->call, EACH_CONDITION - 1);
+	/* Little-endian: the lower half comes first. */
+	load(filter, offsetof(struct seccomp_data, args) + 8 * condition->argument);
+	filter->code[filter->nr++] =
+		(struct sock_filter)BPF_STMT(BPF_ALU | BPF_AND | BPF_K, condition->mask);
+	unless_equal_skip(filter, condition->value, 1);
+	answer(filter, SECCOMP_RET_ALLOW);
+	answer(filter, SECCOMP_RET_KILL_PROCESS);
+	filter->nr_allowed++;
+}
+
+static void add_conditions(struct filter *filter, const struct condition *all, size_t nr)
+{
+	for (size_t i = 0; i < nr; i++)
+		add_condition(filter, &all[i]);
+}
+
+/* What both have at the end of their lists, and the end. */
+static void add_common(struct filter *filter)
+{
+	/* abort() sends itself a signal. */
+	const struct condition own_signals = { SYS_tgkill, 0, WHOLE, (uint32_t)getpid() };
+
+	add_conditions(filter, memory_conditions, ARRAY_LEN(memory_conditions));
+	add_condition(filter, &own_signals);
+	for (size_t i = 0; i < ARRAY_LEN(answers); i++)
+		add_call(filter, answers[i].call, SECCOMP_RET_ERRNO | (uint32_t)answers[i].error);
 	/* A tracer (strace's fault injection) that answers a call itself makes it number -1. */
-	if (r == 0)
-		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, -1, 0);
-	return r < 0 ? r : allow_own_signals(filter);
+	add_call(filter, -1, SECCOMP_RET_ALLOW);
+	answer(filter, SECCOMP_RET_KILL_PROCESS);
 }
 
-/* Other architectures' calls (32 bit, x32) kill as well; a tree, not a chain: it is balanced. */
-static scmp_filter_ctx new_filter(void)
+/* For all threads, should a library have made one. */
+static int enter(struct filter *filter)
 {
-	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_KILL_PROCESS);
+	const struct sock_fprog program = { .len = filter->nr, .filter = filter->code };
+	long r = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program);
 
-	if (filter &&
-	    (seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS) < 0 ||
-	     seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1) < 0 ||
-	     seccomp_attr_set(filter, SCMP_FLTATR_API_TSKIP, 1) < 0 ||
-	     seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2) < 0)) {
-		seccomp_release(filter);
-		return NULL;
-	}
-	return filter;
+	if (r < 0)
+		return -errno;
+	return r > 0 ? -EBUSY : 0; /* r: a thread that has a filter of its own */
 }
 
 int seccomp_enter(unsigned int *ret_nr_calls)
 {
-	scmp_filter_ctx filter = new_filter();
-	int r = filter ? allow_common(filter) : -ENOMEM;
+	struct filter filter = { .nr = 0 };
 
-	if (r == 0)
-		r = allow_calls(filter, daemon_calls, ARRAY_LEN(daemon_calls));
-	if (r == 0)
-		r = allow_conditions(filter, daemon_conditions, ARRAY_LEN(daemon_conditions));
-	if (r == 0)
-		r = seccomp_load(filter);
-	seccomp_release(filter);
-	*ret_nr_calls = ARRAY_LEN(daemon_calls) + ARRAY_LEN(daemon_conditions) +
-			ARRAY_LEN(memory_conditions) + 1; /* tgkill() */
-	return r;
+	add_head(&filter);
+	add_calls(&filter, daemon_calls, ARRAY_LEN(daemon_calls));
+	add_conditions(&filter, daemon_conditions, ARRAY_LEN(daemon_conditions));
+	add_common(&filter);
+	*ret_nr_calls = filter.nr_allowed;
+	return enter(&filter);
 }
 
 int seccomp_enter_helper(void)
 {
-	scmp_filter_ctx filter = new_filter();
-	int r = filter ? allow_common(filter) : -ENOMEM;
+	struct filter filter = { .nr = 0 };
 
-	if (r == 0)
-		r = allow_calls(filter, helper_calls, ARRAY_LEN(helper_calls));
-	if (r == 0)
-		r = allow_conditions(filter, helper_conditions, ARRAY_LEN(helper_conditions));
-	if (r == 0)
-		r = seccomp_load(filter);
-	seccomp_release(filter);
-	return r;
+	add_head(&filter);
+	add_calls(&filter, helper_calls, ARRAY_LEN(helper_calls));
+	add_conditions(&filter, helper_conditions, ARRAY_LEN(helper_conditions));
+	add_common(&filter);
+	return enter(&filter);
 }

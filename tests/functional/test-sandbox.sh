@@ -73,6 +73,25 @@ nbd_io "$socket" 'read -P 3 0 64k'
 stop_daemon
 echo '- all done'
 
+# A client whose address has an interface: libraries ask for its name in ways that are forbidden.
+read -r link interface <<<"$(awk '$4 == "20" { gsub(/..../, "&:", $1); sub(/:$/, "", $1); print $1, $6; exit }' \
+	/proc/net/if_inet6 2>/dev/null)" || true
+if [[ $link ]]; then
+	port=$((20000 + RANDOM % 10000))
+	start_daemon --verbose --listen "[::]:$port" --key-file key image.seal
+	"$python" - "$link%$interface" $port <<'PY'
+import socket, sys
+where = socket.getaddrinfo(sys.argv[1], int(sys.argv[2]), socket.AF_INET6, socket.SOCK_STREAM)[0][4]
+with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as s:
+    s.settimeout(10)
+    s.connect(where)
+    assert s.recv(8) == b"NBDMAGIC"
+PY
+	grep -qi 'conn 0 (fe80:.*%[0-9]* port [0-9]*): connected' "$daemon_log" || fail "the client's name"
+	stop_daemon
+	echo '- link-local'
+fi
+
 # ---- an intruder ------------------------------------------------------------------------------------
 intruder=$BUILD_DIR/tests/intruder.so
 [[ -e $intruder ]] || skip "needs $intruder"
