@@ -105,7 +105,7 @@ $(UNIT): $(call objects,$(UNIT_SRC)) $(ARCHIVE)
 $(UNIT): TEST_LIBS = $(CRITERION_LIBS)
 $(SIMS): $(BUILD)/tests/sim-%: $(BUILD)/obj/tests/sim/run_%.o $(call objects,$(SIM_SRC)) $(ARCHIVE)
 $(TEST_TOOLS): $(BUILD)/tests/%: $(BUILD)/obj/tests/tools/%.o $(ARCHIVE)
-$(BUILD)/tests/refuse_uring: TEST_LIBS = -lseccomp
+$(BUILD)/tests/refuse_uring $(BUILD)/tests/run_filtered: TEST_LIBS = -lseccomp
 
 $(FUZZERS): $(BUILD)/tests/%: $(BUILD)/obj/tests/fuzz/%.o $(ARCHIVE)
 $(FUZZERS): TEST_LIBS = -fsanitize=fuzzer
