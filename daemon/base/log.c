@@ -73,7 +73,7 @@ static size_t log_format(char line[static LOG_LINE_BYTES_MAX], enum log_level le
 void log_line(enum log_level level, const char *fmt, ...)
 {
 	int saved_errno = errno;
-	char line[LOG_LINE_BYTES_MAX];
+	UNINITIALIZED char line[LOG_LINE_BYTES_MAX];
 	size_t nr_bytes;
 	ssize_t written;
 	va_list args;

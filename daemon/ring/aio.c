@@ -153,7 +153,7 @@ static void submit_calls(struct aio *aio)
 static void reap_calls(struct aio *aio)
 {
 	struct timespec at_once = { 0 };
-	struct io_event events[BATCH];
+	UNINITIALIZED struct io_event events[BATCH];
 	uint64_t count;
 	int nr;
 
@@ -315,7 +315,7 @@ static void submit(struct ring *ring, struct ring_op *op)
 
 static int wait_for_events(struct aio *aio, int timeout_ms)
 {
-	struct epoll_event events[BATCH];
+	UNINITIALIZED struct epoll_event events[BATCH];
 	int nr;
 
 	if (aio->nr_queued > 0 && (timeout_ms < 0 || timeout_ms > RETRY_MS))

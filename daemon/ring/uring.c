@@ -281,7 +281,8 @@ static void complete(struct uring *u, uint64_t user_data, int res)
 /* Copied off the ring first, so that a @done may wait for others. */
 static void reap(struct uring *u)
 {
-	struct io_uring_cqe *cqes[BATCH], copies[BATCH];
+	UNINITIALIZED struct io_uring_cqe *cqes[BATCH];
+	UNINITIALIZED struct io_uring_cqe copies[BATCH];
 	unsigned int nr;
 
 	do {
