@@ -254,10 +254,13 @@ static void tell_of_sandbox(const struct sandbox_state *state)
 static int enter_sandbox(struct server *server)
 {
 	const struct options *options = server->options;
-	const struct sandbox_paths paths = {
+	int listeners[LISTENERS_MAX];
+	const struct sandbox_plan plan = {
 		.folder = server->runtime.directory,
 		.sockets = options->sockets,
 		.nr_sockets = options->nr_sockets,
+		.listeners = listeners,
+		.nr_listeners = server->nr_listeners,
 	};
 	struct sandbox_state state;
 	struct problem problem;
@@ -268,6 +271,8 @@ static int enter_sandbox(struct server *server)
 					    "what its user can: this is for diagnosis");
 		return EXIT_OK;
 	}
+	for (unsigned int i = 0; i < server->nr_listeners; i++)
+		listeners[i] = server->listeners[i].fd;
 	r = helper_lock(&server->helper, options->policy);
 	if (r < 0) {
 		log_line(LOG_LEVEL_ERROR,
@@ -276,7 +281,7 @@ static int enter_sandbox(struct server *server)
 			 strerror(-r));
 		return EXIT_FAILED;
 	}
-	r = sandbox_enter(&paths, &state, &problem);
+	r = sandbox_enter(&plan, &state, &problem);
 	if (r < 0)
 		return tell(r, &problem);
 	tell_of_sandbox(&state);

@@ -87,22 +87,22 @@ static int allow(int ruleset, const char *folder, uint64_t access)
 	return r;
 }
 
-static int allow_all(int ruleset, const struct sandbox_paths *paths)
+static int allow_all(int ruleset, const struct sandbox_plan *plan)
 {
-	int r = allow(ruleset, paths->folder, FOLDER_ACCESS);
+	int r = allow(ruleset, plan->folder, FOLDER_ACCESS);
 
-	for (unsigned int i = 0; i < paths->nr_sockets && r == 0; i++) {
+	for (unsigned int i = 0; i < plan->nr_sockets && r == 0; i++) {
 		char folder[PATH_BYTES_MAX];
 
-		if (strlen(paths->sockets[i]) >= sizeof(folder))
+		if (strlen(plan->sockets[i]) >= sizeof(folder))
 			return -ENAMETOOLONG;
-		strcpy(folder, paths->sockets[i]);
+		strcpy(folder, plan->sockets[i]);
 		r = allow(ruleset, dirname(folder), LANDLOCK_ACCESS_FS_REMOVE_FILE);
 	}
 	return r;
 }
 
-int landlock_enter(const struct sandbox_paths *paths, int *ret_version)
+int landlock_enter(const struct sandbox_plan *plan, int *ret_version)
 {
 	int version = find_version();
 	int ruleset, r;
@@ -113,7 +113,7 @@ int landlock_enter(const struct sandbox_paths *paths, int *ret_version)
 	ruleset = make_ruleset(version);
 	if (ruleset < 0)
 		return -errno;
-	r = allow_all(ruleset, paths);
+	r = allow_all(ruleset, plan);
 	if (r == 0 && syscall(SYS_landlock_restrict_self, ruleset, 0) < 0)
 		r = -errno;
 	close(ruleset);

@@ -14,10 +14,10 @@ int MUST_CHECK capabilities_drop(uint64_t kept);
  * Files by path, TCP, abstract sockets and signals to others, as far as this kernel's
  * Landlock goes. *ret_version: 0: it has none, or it is switched off; nothing is done.
  */
-int MUST_CHECK landlock_enter(const struct sandbox_paths *paths, int *ret_version);
+int MUST_CHECK landlock_enter(const struct sandbox_plan *plan, int *ret_version);
 
 /* The list of the daemon, or that of the helper. */
-int MUST_CHECK seccomp_enter(unsigned int *ret_nr_calls);
+int MUST_CHECK seccomp_enter(const struct sandbox_plan *plan, unsigned int *ret_nr_calls);
 int MUST_CHECK seccomp_enter_helper(void);
 
 #endif

@@ -13,10 +13,10 @@
 
 #ifdef SANDBOX_LEFT_OUT
 
-int sandbox_enter(const struct sandbox_paths *paths, struct sandbox_state *ret_state,
+int sandbox_enter(const struct sandbox_plan *plan, struct sandbox_state *ret_state,
 		  struct problem *problem)
 {
-	(void)paths;
+	(void)plan;
 	(void)problem;
 	*ret_state = (struct sandbox_state){ .left_out = true };
 	return 0;
@@ -58,7 +58,7 @@ static int failed(int error, const char *layer, struct problem *problem)
 	return error;
 }
 
-int sandbox_enter(const struct sandbox_paths *paths, struct sandbox_state *ret_state,
+int sandbox_enter(const struct sandbox_plan *plan, struct sandbox_state *ret_state,
 		  struct problem *problem)
 {
 	struct sandbox_state state = { .left_out = false };
@@ -68,10 +68,10 @@ int sandbox_enter(const struct sandbox_paths *paths, struct sandbox_state *ret_s
 		r = forbid_dumps();
 	if (r < 0)
 		return failed(r, "without capabilities", problem);
-	r = landlock_enter(paths, &state.landlock_version);
+	r = landlock_enter(plan, &state.landlock_version);
 	if (r < 0)
 		return failed(r, "of Landlock", problem);
-	r = seccomp_enter(&state.nr_calls);
+	r = seccomp_enter(plan, &state.nr_calls);
 	if (r < 0)
 		return failed(r, "of seccomp", problem);
 	*ret_state = state;

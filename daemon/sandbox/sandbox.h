@@ -24,11 +24,13 @@
 #endif
 #endif
 
-/* All that the daemon still does by path. Strings are the caller's; folders must exist. */
-struct sandbox_paths {
+/* What the daemon goes on doing. All is the caller's; folders must exist. */
+struct sandbox_plan {
 	const char *folder;	    /* in it files are made, read, written and removed */
 	const char *const *sockets; /* are removed at the end; so may be what lies beside them */
 	unsigned int nr_sockets;
+	const int *listeners;	   /* descriptors: nobody turns them into something else */
+	unsigned int nr_listeners; /* LISTENERS_MAX at most */
 };
 
 /* What sandbox_enter() found. */
@@ -40,14 +42,14 @@ struct sandbox_state {
 
 /*
  * Give up, for good: all capabilities; new privileges; being dumped and traced; what
- * Landlock can forbid, beside @paths; the system calls that are not on the list, each
+ * Landlock can forbid, beside @plan; the system calls that are not on the list, each
  * of which from now on kills the process (SIGSYS). There is no way back, and after a
  * failure the process is to end. What was open stays open.
  *
  * Call while this is the only thread: those to come inherit it all, and are all there
  * can be: no process, no program. Blocks briefly. Returns 0, or a negative errno with *problem.
  */
-int MUST_CHECK sandbox_enter(const struct sandbox_paths *paths, struct sandbox_state *ret_state,
+int MUST_CHECK sandbox_enter(const struct sandbox_plan *plan, struct sandbox_state *ret_state,
 			     struct problem *problem);
 
 /*

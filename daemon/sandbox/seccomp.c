@@ -11,6 +11,7 @@
  * of the data path, the kernel keeps in a bitmap (Linux 5.11 and newer).
  */
 #include <asm/termbits.h>
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/audit.h>
@@ -53,7 +54,6 @@ static const int daemon_calls[] = {
 	SYS_lseek,
 	SYS_fstat,
 	SYS_fstatfs,
-	SYS_fcntl,
 	SYS_close,
 
 	/* clients; no socket(), bind(), listen() or connect() */
@@ -62,7 +62,6 @@ static const int daemon_calls[] = {
 	SYS_recvmsg,
 	SYS_sendto,
 	SYS_sendmsg,
-	SYS_shutdown,
 	SYS_getpeername,
 	SYS_getsockname,
 	SYS_getsockopt,
@@ -157,6 +156,10 @@ static const struct condition daemon_conditions[] = {
 	{ SYS_clone, 0, CLONE_THREAD, CLONE_THREAD },
 	/* Each worker lets its ring begin. */
 	{ SYS_io_uring_register, 1, WHOLE, IORING_REGISTER_ENABLE_RINGS },
+	/* Locks; but no second number for a descriptor: see allow_shutdown(). */
+	{ SYS_fcntl, 1, WHOLE, F_GETFL },
+	{ SYS_fcntl, 1, WHOLE, F_SETFL },
+	{ SYS_fcntl, 1, WHOLE, F_OFD_SETLK },
 	/* stdio: is this a terminal? */
 	{ SYS_ioctl, 1, WHOLE, TCGETS },
 };
@@ -184,11 +187,12 @@ enum {
 	HEAD = 4,      /* instructions: what add_head() adds, */
 	EACH_CALL = 2, /* for a call, or an answer, */
 	EACH_CONDITION = 6,
+	SHUTDOWN = 3 + 2 * LISTENERS_MAX,
 	TAIL = 1,
 	FILTER_MAX =
 		HEAD + EACH_CALL * (ARRAY_LEN(daemon_calls) + ARRAY_LEN(answers) + 1) +
 		EACH_CONDITION * (ARRAY_LEN(memory_conditions) + ARRAY_LEN(daemon_conditions) + 1) +
-		TAIL,
+		SHUTDOWN + TAIL,
 };
 _Static_assert(ARRAY_LEN(helper_calls) <= ARRAY_LEN(daemon_calls) &&
 		       ARRAY_LEN(helper_conditions) <= ARRAY_LEN(daemon_conditions),
@@ -200,30 +204,34 @@ struct filter {
 	unsigned int nr_allowed; /* calls */
 };
 
+static void add(struct filter *filter, struct sock_filter instruction)
+{
+	assert(filter->nr < FILTER_MAX);
+	filter->code[filter->nr++] = instruction;
+}
+
 static void load(struct filter *filter, size_t at)
 {
-	filter->code[filter->nr++] =
-		(struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (uint32_t)at);
+	add(filter, (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (uint32_t)at));
 }
 
 /* Go on with the next instruction when they are equal, else leave out @others. */
 static void unless_equal_skip(struct filter *filter, uint32_t value, uint8_t others)
 {
-	filter->code[filter->nr++] =
-		(struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value, 0, others);
+	add(filter, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value, 0, others));
 }
 
 static void answer(struct filter *filter, uint32_t action)
 {
-	filter->code[filter->nr++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, action);
+	add(filter, (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, action));
 }
 
 /* The calls of 32-bit programs have other numbers; those of x32 have numbers nobody lists. */
 static void add_head(struct filter *filter)
 {
 	load(filter, offsetof(struct seccomp_data, arch));
-	filter->code[filter->nr++] =
-		(struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 1, 0);
+	add(filter,
+	    (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 1, 0));
 	answer(filter, SECCOMP_RET_KILL_PROCESS);
 	load(filter, offsetof(struct seccomp_data, nr));
 }
@@ -246,11 +254,11 @@ static void add_condition(struct filter *filter, const struct condition *conditi
 	unless_equal_skip(filter, (uint32_t)condition->call, EACH_CONDITION - 1);
 	/* Little-endian: the lower half comes first. */
 	load(filter, offsetof(struct seccomp_data, args) + 8 * condition->argument);
-	filter->code[filter->nr++] =
-		(struct sock_filter)BPF_STMT(BPF_ALU | BPF_AND | BPF_K, condition->mask);
+	add(filter, (struct sock_filter)BPF_STMT(BPF_ALU | BPF_AND | BPF_K, condition->mask));
 	unless_equal_skip(filter, condition->value, 1);
 	answer(filter, SECCOMP_RET_ALLOW);
-	answer(filter, SECCOMP_RET_KILL_PROCESS);
+	/* There may be another condition for the call. */
+	load(filter, offsetof(struct seccomp_data, nr));
 	filter->nr_allowed++;
 }
 
@@ -258,6 +266,23 @@ static void add_conditions(struct filter *filter, const struct condition *all, s
 {
 	for (size_t i = 0; i < nr; i++)
 		add_condition(filter, &all[i]);
+}
+
+/*
+ * Of connections, but of no listener: one that has been shut down is a socket again,
+ * and sendmsg() with MSG_FASTOPEN, which neither a filter nor a ring's restrictions
+ * can tell from a reply, would connect it to anywhere.
+ */
+static void allow_shutdown(struct filter *filter, const struct sandbox_plan *plan)
+{
+	const unsigned int nr = plan->nr_listeners;
+
+	unless_equal_skip(filter, SYS_shutdown, (uint8_t)(2 + 2 * nr));
+	load(filter, offsetof(struct seccomp_data, args));
+	for (unsigned int i = 0; i < nr; i++)
+		add_call(filter, plan->listeners[i], SECCOMP_RET_KILL_PROCESS);
+	answer(filter, SECCOMP_RET_ALLOW);
+	filter->nr_allowed++;
 }
 
 /* What both have at the end of their lists, and the end. */
@@ -286,13 +311,16 @@ static int enter(struct filter *filter)
 	return r > 0 ? -EBUSY : 0; /* r: a thread that has a filter of its own */
 }
 
-int seccomp_enter(unsigned int *ret_nr_calls)
+int seccomp_enter(const struct sandbox_plan *plan, unsigned int *ret_nr_calls)
 {
 	struct filter filter = { .nr = 0 };
 
+	if (plan->nr_listeners > LISTENERS_MAX)
+		return -E2BIG;
 	add_head(&filter);
 	add_calls(&filter, daemon_calls, ARRAY_LEN(daemon_calls));
 	add_conditions(&filter, daemon_conditions, ARRAY_LEN(daemon_conditions));
+	allow_shutdown(&filter, plan);
 	add_common(&filter);
 	*ret_nr_calls = filter.nr_allowed;
 	return enter(&filter);

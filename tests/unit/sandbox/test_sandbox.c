@@ -28,7 +28,14 @@ enum {
 /* A runtime directory with a file, and a folder with a socket, beside which lies another file. */
 static char place[] = "/tmp/sandbox.XXXXXX";
 static const char *const the_sockets[] = { "sockets/s" };
-static const struct sandbox_paths paths = { "run", the_sockets, ARRAY_LEN(the_sockets) };
+static int a_listener;
+static const struct sandbox_plan plan = {
+	.folder = "run",
+	.sockets = the_sockets,
+	.nr_sockets = ARRAY_LEN(the_sockets),
+	.listeners = &a_listener,
+	.nr_listeners = 1,
+};
 static struct intruder in;
 static int a_socket; /* made before */
 
@@ -51,6 +58,8 @@ static void set_up(void)
 	put_file("outside");
 	a_socket = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	cr_assert_geq(a_socket, 0);
+	a_listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	cr_assert_eq(listen(a_listener, 1), 0);
 }
 
 static void done(void)
@@ -58,6 +67,7 @@ static void done(void)
 	static const char *const files[] = { "run/file", "run/new", "sockets/s", "outside" };
 
 	close(a_socket);
+	close(a_listener);
 	for (size_t i = 0; i < ARRAY_LEN(files); i++)
 		unlink(files[i]);
 	cr_expect_eq(rmdir("run") + rmdir("sockets") + chdir("/") + rmdir(place), 0);
@@ -66,7 +76,7 @@ static void done(void)
 static int enter(struct sandbox_state *state)
 {
 	struct problem problem;
-	int r = sandbox_enter(&paths, state, &problem);
+	int r = sandbox_enter(&plan, state, &problem);
 
 	if (r < 0)
 		fprintf(stderr, "%s\n", problem.text);
@@ -215,6 +225,23 @@ static int bind_port(void)
 static int listen_there(void)
 {
 	return listen(a_socket, 1);
+}
+
+/* What is no listener any more can be connected by sending: MSG_FASTOPEN. */
+static int end_listening(void)
+{
+	return shutdown(a_listener, SHUT_RD);
+}
+
+static int end_listening_of_twin(void)
+{
+	return shutdown(fcntl(a_listener, F_DUPFD, 0), SHUT_RD);
+}
+
+static int end_another(void)
+{
+	/* Not connected, but asked. */
+	return shutdown(a_socket, SHUT_RDWR) < 0 && errno == ENOTCONN ? 0 : -1;
 }
 
 /* ---- rings ---- */
@@ -416,6 +443,10 @@ static const struct {
 	{ "connect", connect_out, KILLED, 0 },
 	{ "bind", bind_port, KILLED, 0 },
 	{ "listen", listen_there, KILLED, 0 },
+
+	{ "shutdown of a listener", end_listening, KILLED, 0 },
+	{ "shutdown of its twin", end_listening_of_twin, KILLED, 0 },
+	{ "shutdown of another socket", end_another, 0, 0 },
 
 	{ "a ring without restrictions", make_ring, KILLED, 0 },
 	{ "registering in a ring", register_files, KILLED, 0 },
