@@ -75,15 +75,15 @@ static int make_ruleset(int version)
 static int allow(int ruleset, const char *folder, uint64_t access)
 {
 	struct landlock_path_beneath_attr rule = { .allowed_access = access };
-	int r;
+	int fd = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	int r = 0;
 
-	rule.parent_fd = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (rule.parent_fd < 0)
+	if (fd < 0)
 		return -errno;
-	r = syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0) < 0
-		    ? -errno
-		    : 0;
-	close(rule.parent_fd);
+	rule.parent_fd = fd;
+	if (syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0) < 0)
+		r = -errno;
+	close(fd);
 	return r;
 }
 
@@ -92,11 +92,12 @@ static int allow_all(int ruleset, const struct sandbox_plan *plan)
 	int r = allow(ruleset, plan->folder, FOLDER_ACCESS);
 
 	for (unsigned int i = 0; i < plan->nr_sockets && r == 0; i++) {
+		const size_t nr_bytes = strlen(plan->sockets[i]) + 1;
 		char folder[PATH_BYTES_MAX];
 
-		if (strlen(plan->sockets[i]) >= sizeof(folder))
+		if (nr_bytes > sizeof(folder))
 			return -ENAMETOOLONG;
-		strcpy(folder, plan->sockets[i]);
+		memcpy(folder, plan->sockets[i], nr_bytes);
 		r = allow(ruleset, dirname(folder), LANDLOCK_ACCESS_FS_REMOVE_FILE);
 	}
 	return r;

@@ -3,7 +3,7 @@
  * The sandbox, by trying what is forbidden: each attempt is made by a process of its
  * own that has entered, and ends with an errno or is killed.
  */
-#include "sandbox/sandbox.h"
+#include "attempt.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -11,122 +11,11 @@
 #include <sys/ptrace.h>
 #include <sys/random.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/un.h>
-#include <sys/wait.h>
 
-#include "unit/ring/intruder.h"
-
-enum {
-	KILLED = 1000,	/* by SIGSYS: beside the errnos */
-	NO_ENTRY = 255, /* the sandbox itself could not be entered */
-	ABORTED = 1001,
-};
-
-/* A runtime directory with a file, and a folder with a socket, beside which lies another file. */
-static char place[] = "/tmp/sandbox.XXXXXX";
-static const char *const the_sockets[] = { "sockets/s" };
-static int a_listener;
-static const struct sandbox_plan plan = {
-	.folder = "run",
-	.sockets = the_sockets,
-	.nr_sockets = ARRAY_LEN(the_sockets),
-	.listeners = &a_listener,
-	.nr_listeners = 1,
-};
-static struct intruder in;
-static int a_socket; /* made before */
-
-static void put_file(const char *name)
-{
-	int fd = open(name, O_WRONLY | O_CREAT, 0600);
-
-	cr_assert_geq(fd, 0);
-	close(fd);
-}
-
-static void set_up(void)
-{
-	cr_assert_not_null(mkdtemp(place));
-	cr_assert_eq(chdir(place), 0);
-	cr_assert_eq(mkdir("run", 0700), 0);
-	cr_assert_eq(mkdir("sockets", 0700), 0);
-	put_file("run/file");
-	put_file("sockets/s");
-	put_file("outside");
-	a_socket = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	cr_assert_geq(a_socket, 0);
-	a_listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	cr_assert_eq(listen(a_listener, 1), 0);
-}
-
-static void done(void)
-{
-	static const char *const files[] = { "run/file", "run/new", "sockets/s", "outside" };
-
-	close(a_socket);
-	close(a_listener);
-	for (size_t i = 0; i < ARRAY_LEN(files); i++)
-		unlink(files[i]);
-	cr_expect_eq(rmdir("run") + rmdir("sockets") + chdir("/") + rmdir(place), 0);
-}
-
-static int enter(struct sandbox_state *state)
-{
-	struct problem problem;
-	int r = sandbox_enter(&plan, state, &problem);
-
-	if (r < 0)
-		fprintf(stderr, "%s\n", problem.text);
-	return r;
-}
-
-/* Runs in a child; tells by its exit status. */
-static _Noreturn void attempt(int (*act)(void))
-{
-	struct sandbox_state state;
-
-	if (enter(&state) < 0)
-		_exit(NO_ENTRY);
-	errno = 0;
-	_exit(act() < 0 ? errno : 0);
-}
-
-/* 0: it worked; an errno; KILLED, ABORTED or NO_ENTRY. */
-static int outcome(int (*act)(void))
-{
-	int status;
-	pid_t pid = fork();
-
-	if (pid == 0)
-		attempt(act);
-	cr_assert_eq(waitpid(pid, &status, 0), pid);
-	if (WIFSIGNALED(status))
-		return WTERMSIG(status) == SIGSYS ? KILLED : ABORTED;
-	return WEXITSTATUS(status);
-}
-
-/* Says once what this kernel and this build have. */
-static struct sandbox_state state_or_skip(void)
-{
-	struct sandbox_state state = { .left_out = false };
-	int pipes[2];
-	pid_t pid;
-
-	cr_assert_eq(pipe(pipes), 0);
-	pid = fork();
-	if (pid == 0)
-		_exit(enter(&state) < 0 || write(pipes[1], &state, sizeof(state)) < 0);
-	close(pipes[1]);
-	cr_assert_eq(read(pipes[0], &state, sizeof(state)), (ssize_t)sizeof(state));
-	close(pipes[0]);
-	waitpid(pid, NULL, 0);
-	if (state.left_out)
-		cr_skip("SKIP: a build with a sanitizer has no sandbox\n");
-	return state;
-}
+static struct intruder in; /* in a ring that was made before */
 
 /* ---- programs, processes, memory ---- */
 
@@ -178,22 +67,6 @@ static int make_code(void)
 	static char page[8192] __attribute__((aligned(4096)));
 
 	return mprotect(page, 4096, PROT_READ | PROT_WRITE | PROT_EXEC);
-}
-
-/* The calls of 32-bit programs have numbers of their own: 20 is getpid. */
-static int call_as_32_bit(void)
-{
-#ifdef __x86_64__
-	long result;
-
-	__asm__ volatile("int $0x80"
-			 : "=a"(result)
-			 : "a"(20L)
-			 : "memory", "r8", "r9", "r10", "r11");
-	return result < 0 ? -1 : 0;
-#else
-	return (int)syscall(SYS_execve, NULL, NULL, NULL);
-#endif
 }
 
 /* ---- network ---- */
@@ -492,118 +365,4 @@ Test(sandbox, forbids_what_the_daemon_does_not_do_and_allows_what_it_does, .init
 			     attempts[i].what, got, attempts[i].wanted, KILLED);
 		ring_free(in.ring);
 	}
-}
-
-/* Made by number: some have no function. All with arguments that would be refused anyway. */
-static const struct {
-	const char *what;
-	long number;
-} calls[] = {
-	{ "mount", SYS_mount },
-	{ "umount2", SYS_umount2 },
-	{ "chroot", SYS_chroot },
-	{ "pivot_root", SYS_pivot_root },
-	{ "unshare", SYS_unshare },
-	{ "setns", SYS_setns },
-	{ "bpf", SYS_bpf },
-	{ "perf_event_open", SYS_perf_event_open },
-	{ "userfaultfd", SYS_userfaultfd },
-	{ "keyctl", SYS_keyctl },
-	{ "add_key", SYS_add_key },
-	{ "request_key", SYS_request_key },
-	{ "memfd_create", SYS_memfd_create },
-	{ "pidfd_open", SYS_pidfd_open },
-	{ "pidfd_getfd", SYS_pidfd_getfd },
-	{ "process_vm_writev", SYS_process_vm_writev },
-	{ "kcmp", SYS_kcmp },
-	{ "execveat", SYS_execveat },
-	{ "open_by_handle_at", SYS_open_by_handle_at },
-	{ "init_module", SYS_init_module },
-	{ "kexec_load", SYS_kexec_load },
-	{ "personality", SYS_personality },
-	{ "setuid", SYS_setuid },
-	{ "capset", SYS_capset },
-	{ "chmod", SYS_chmod },
-	{ "chown", SYS_chown },
-	{ "rename", SYS_rename },
-	{ "link", SYS_link },
-	{ "symlink", SYS_symlink },
-	{ "mkdir", SYS_mkdir },
-	{ "mknod", SYS_mknod },
-	{ "truncate", SYS_truncate },
-	{ "setxattr", SYS_setxattr },
-	{ "readlink", SYS_readlink },
-	{ "io_setup", SYS_io_setup },
-	{ "socketpair", SYS_socketpair },
-	{ "shmget", SYS_shmget },
-	{ "setrlimit", SYS_setrlimit },
-	{ "prlimit64", SYS_prlimit64 },
-	{ "reboot", SYS_reboot },
-	{ "seccomp", SYS_seccomp },
-	{ "the next that Linux gets", 4000 },
-};
-
-static long number_of_call;
-
-static int make_call(void)
-{
-	return (int)syscall(number_of_call, -1L, -1L, -1L, -1L, -1L, -1L);
-}
-
-Test(sandbox, kills_whoever_makes_a_system_call_that_is_not_listed, .init = set_up, .fini = done)
-{
-	(void)state_or_skip();
-	for (size_t i = 0; i < ARRAY_LEN(calls); i++) {
-		number_of_call = calls[i].number;
-		cr_expect_eq(outcome(make_call), KILLED, "%s", calls[i].what);
-	}
-	/* Where the kernel runs no 32-bit programs, this is a fault. */
-	cr_expect_geq(outcome(call_as_32_bit), KILLED, "32-bit call");
-}
-
-/* The line of /proc/PID/status that begins with @name. */
-static unsigned long long status_of(pid_t pid, const char *name)
-{
-	char path[32], line[256];
-	unsigned long long value = ~0ULL;
-	FILE *file;
-
-	snprintf(path, sizeof(path), "/proc/%d/status", pid);
-	file = fopen(path, "re");
-	cr_assert_not_null(file);
-	while (fgets(line, sizeof(line), file))
-		if (strncmp(line, name, strlen(name)) == 0 && line[strlen(name)] == ':')
-			value = strtoull(line + strlen(name) + 1, NULL, 16);
-	fclose(file);
-	return value;
-}
-
-Test(sandbox, leaves_no_capability_and_no_way_to_get_one, .init = set_up, .fini = done)
-{
-	static const char *const sets[] = { "CapInh", "CapPrm", "CapEff", "CapAmb" };
-	int ready[2], end[2];
-	char byte = 0;
-	pid_t pid;
-
-	(void)state_or_skip();
-	cr_assert_eq(pipe(ready) + pipe(end), 0);
-	pid = fork();
-	if (pid == 0) {
-		struct sandbox_state state;
-
-		close(end[1]);
-		_exit(enter(&state) < 0 || write(ready[1], &byte, 1) < 0 ||
-		      read(end[0], &byte, 1) < 0);
-	}
-	close(ready[1]);
-	cr_assert_eq(read(ready[0], &byte, 1), 1);
-	for (size_t i = 0; i < ARRAY_LEN(sets); i++)
-		cr_expect_eq(status_of(pid, sets[i]), 0, "%s", sets[i]);
-	/* Whoever cannot empty it (not root) is kept from it by the next. */
-	if (geteuid() == 0)
-		cr_expect_eq(status_of(pid, "CapBnd"), 0);
-	cr_expect_eq(status_of(pid, "NoNewPrivs"), 1);
-	cr_expect_eq(status_of(pid, "Seccomp"), 2, "a filter");
-	close(end[1]);
-	waitpid(pid, NULL, 0);
 }
