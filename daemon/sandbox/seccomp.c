@@ -157,6 +157,8 @@ static const struct condition daemon_conditions[] = {
 	/* Each worker lets its ring begin. */
 	{ SYS_io_uring_register, 1, WHOLE, IORING_REGISTER_ENABLE_RINGS },
 	/* Locks; but no second number for a descriptor: see allow_shutdown(). */
+	{ SYS_fcntl, 1, WHOLE, F_GETFD },
+	{ SYS_fcntl, 1, WHOLE, F_SETFD }, /* fdopendir() */
 	{ SYS_fcntl, 1, WHOLE, F_GETFL },
 	{ SYS_fcntl, 1, WHOLE, F_SETFL },
 	{ SYS_fcntl, 1, WHOLE, F_OFD_SETLK },
