@@ -205,6 +205,8 @@ static int open_control(struct server *server)
 	int r;
 
 	server->actions = server_actions(server);
+	/* Of hash tables; read from /dev/urandom, and in the sandbox a guess would do. */
+	json_object_seed(0);
 	r = control_new(server->images, server->nr_exports, &server->runtime, &server->actions,
 			&server->control, &problem);
 	return r < 0 ? tell(r, &problem) : EXIT_OK;
