@@ -5,7 +5,7 @@
  * layer stops. What a ring may be asked for is ring/uring.c's part of it.
  *
  * A build with a sanitizer has no sandbox: its run-time reads /proc, opens files and
- * traces itself. So has one with -DSANDBOX_LEFT_OUT (coverage, which writes at the end).
+ * traces itself. Nor has one with -DSANDBOX_LEFT_OUT (coverage, which writes at the end).
  */
 #ifndef SANDBOX_H
 #define SANDBOX_H
