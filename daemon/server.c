@@ -212,10 +212,12 @@ static int open_control(struct server *server)
 	return r < 0 ? tell(r, &problem) : EXIT_OK;
 }
 
-static int failed_workers(int error)
+static int failed_workers(const struct server *server, int error)
 {
 	log_line(LOG_LEVEL_ERROR, "cannot start the workers: %s%s", strerror(-error),
-		 error == -EAGAIN ? " (is fs.aio-max-nr used up?)" : "");
+		 error == -EAGAIN && server->new_ring == ring_aio_new
+			 ? " (is fs.aio-max-nr used up?)"
+			 : "");
 	return EXIT_FAILED;
 }
 
@@ -237,7 +239,7 @@ static int set_up(struct server *server)
 		return code;
 	control_events_init(&server->events, server->images, server->nr_exports);
 	r = make_workers(server);
-	return r < 0 ? failed_workers(r) : open_control(server);
+	return r < 0 ? failed_workers(server, r) : open_control(server);
 }
 
 static void tell_of_sandbox(const struct sandbox_state *state)
@@ -296,7 +298,7 @@ static int run(struct server *server)
 	int r = run_workers(server);
 
 	if (r < 0)
-		return failed_workers(r);
+		return failed_workers(server, r);
 	r = control_run(server->control);
 	if (r == 0)
 		return EXIT_OK;
