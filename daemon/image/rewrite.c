@@ -63,13 +63,14 @@ static int store_rewrites(struct image *image, unsigned int rewrites, unsigned i
 			  struct problem *problem)
 {
 	struct seal_superblock *super = &image->super;
-	int r = 0;
+	int r;
 
-	if (super->rewrites != rewrites || super->rewrites_paused != paused) {
-		super->rewrites = (uint8_t)rewrites;
-		super->rewrites_paused = (uint8_t)paused;
-		r = image_write_super(image);
-	}
+	/* Told again what it does already, it goes on where it is. */
+	if (super->rewrites == rewrites && super->rewrites_paused == paused)
+		return 0;
+	super->rewrites = (uint8_t)rewrites;
+	super->rewrites_paused = (uint8_t)paused;
+	r = image_write_super(image);
 	if (r < 0) {
 		map_fail(&image->disk.map, r);
 		problem_set(problem, "image", image->path, "its superblock cannot be written: %s",

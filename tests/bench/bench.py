@@ -105,7 +105,7 @@ class Bench:
             if not server.fresh:
                 measure(server, FILL, self.options)
             self.running.append(server)
-        except (RuntimeError, subprocess.CalledProcessError) as error:
+        except (RuntimeError, OSError, subprocess.CalledProcessError) as error:
             self.skip(server, said(error))
 
     def note(self, number, server, load, values):
@@ -125,7 +125,7 @@ class Bench:
                         server.renew()
                     self.note(number, server.name, load.name,
                               measure(server, load, self.options))
-                except (RuntimeError, subprocess.CalledProcessError) as error:
+                except (RuntimeError, OSError, subprocess.CalledProcessError) as error:
                     self.skip(server, said(error))
                     self.running.remove(server)
             if load.name == "w+flush 4K" and self.label == "disk":
