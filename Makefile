@@ -180,10 +180,10 @@ run: setup
 	$(Q)$(MAKE) all test-tools
 	$(Q)BUILD_DIR=$(BUILD) tools/run-demo.sh
 
-# Figures are for comparing within one run: see tests/bench/bench.py --help.
+# Figures are for comparing within one run: see docs/performance.md and bench.py --help.
 .PHONY: bench
 bench:
-	$(Q)tools/setup.sh nbd-server
+	$(Q)tools/setup.sh bench
 	$(Q)$(MAKE) all $(LOADS)
 	$(Q)tests/bench/bench.py --build $(BUILD) --csv $(BUILD)/bench.csv --svg $(BUILD)/bench.svg $(BENCH_FLAGS)
 
@@ -213,7 +213,7 @@ help:
 	@echo 'make check-headers each header compiles alone'
 	@echo 'make lint          clang-tidy, cppcheck, gcc -fanalyzer, shellcheck'
 	@echo 'make style         is it formatted?  make format: format it'
-	@echo 'make bench         sealblkd beside its peers (20 minutes); BENCH_FLAGS for bench.py'
+	@echo 'make bench         sealblkd beside its peers, 25 minutes; BENCH_FLAGS for bench.py'
 	@echo 'make bench-xts     the XTS kernels beside OpenSSL, in GB/s'
 	@echo 'make install       to DESTDIR/PREFIX/bin (PREFIX is $(PREFIX))'
 	@echo 'make clean         remove what was built'

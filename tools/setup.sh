@@ -3,17 +3,26 @@
 #
 # Makes sure that the Debian packages sealblk is built, tested and linted with
 # are there: asks dpkg once, installs what is missing when root, and otherwise
-# says what to type. Arguments are packages to have besides.
+# says what to type.
+#
+#   tools/setup.sh [bench]    bench: also those that only `make bench` needs
 set -euo pipefail
 
 build="gcc make pkg-config liburing-dev libssl-dev libaio-dev libjansson-dev libsystemd-dev libkeyutils-dev"
 build+=" libp11-kit-dev"
 check="libcriterion-dev libseccomp-dev e2fsprogs xfsprogs libnbd-bin libnbd-dev python3-libnbd qemu-utils fio jq xxd python3 strace nbdkit patch keyutils curl"
-check+=" softhsm2 opensc systemd binutils"
+check+=" softhsm2 opensc"
 lint="clang clang-format clang-tidy cppcheck shellcheck"
 guest="qemu-system-x86 cpio cryptsetup-bin dmsetup fdisk kmod mmdebstrap mtools nbd-client"
 guest+=" syslinux syslinux-common"
-read -ra wanted <<<"$build $check $lint $guest $*"
+bench="nbd-server"
+
+case ${1:-} in
+"") bench= ;;
+bench) ;;
+*) echo "setup: what is $1? Only \"bench\" may be asked for besides" >&2; exit 2 ;;
+esac
+read -ra wanted <<<"$build $check $lint $guest $bench"
 
 if ! command -v dpkg-query >/dev/null; then
 	echo "setup: this is not a Debian system; sealblk needs: ${wanted[*]}" >&2

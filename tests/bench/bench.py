@@ -1,219 +1,215 @@
-#!/usr/bin/python3
+#!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""sealblkd beside its peers: the same loads, interleaved, medians and ratios.
+"""sealblkd beside its peers: the same loads, interleaved; medians, ratios and targets.
 
-Each round runs every load on every server in turn, so that a machine whose speed
-drifts treats all alike; only ratios within one run mean anything. Prints a table per
-place (in brackets: server CPU seconds per GiB) and each target with PASS or short;
-writes every measurement to a CSV file, and a picture.
+In each round every load runs on every server in turn, so that a machine whose speed drifts
+treats all alike. Only ratios within one run mean anything. docs/performance.md tells what
+the servers, loads and columns are. Without options it takes about 25 minutes.
 """
 import argparse
-import collections
-import csv
+import fnmatch
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
-import time
 
+import loads
+import picture
 import report
-import servers
+import targets
 
-Load = collections.namedtuple("Load", "name kind block depth conns unit latency fresh",
-                              defaults=(False, False))
-
-LOADS = [
-    Load("sr 1M", "read", 1 << 20, 8, 1, "MB/s"),
-    Load("sw 1M", "write", 1 << 20, 8, 1, "MB/s"),
-    Load("sr 128K", "read", 1 << 17, 16, 1, "MB/s"),
-    Load("sw 128K", "write", 1 << 17, 16, 1, "MB/s"),
-    Load("rr 4K QD1", "randread", 4096, 1, 1, "kIOPS", True),
-    Load("rr 4K QD32", "randread", 4096, 32, 1, "kIOPS", True),
-    Load("rr 4K 4x32", "randread", 4096, 32, 4, "kIOPS", True),
-    Load("rw 4K QD1", "randwrite", 4096, 1, 1, "kIOPS", True),
-    Load("rw 4K QD32", "randwrite", 4096, 32, 1, "kIOPS", True),
-    Load("rw 4K 4x32", "randwrite", 4096, 32, 4, "kIOPS", True),
-    Load("w+flush 4K", "writeflush", 4096, 1, 1, "kIOPS", True),
-    Load("copy out", "copy-out", 0, 0, 0, "MB/s"),
-    Load("copy in", "copy-in", 0, 0, 0, "MB/s"),
-    Load("base sr 128K", "read", 1 << 17, 16, 1, "MB/s", False, True),
-    Load("base rr 4K", "randread", 4096, 32, 1, "kIOPS", True, True),
-    Load("first w 128K", "write", 1 << 17, 16, 1, "MB/s", False, True),
-    Load("first w 4K", "freshwrite", 4096, 32, 1, "kIOPS", True, True),
-]
-FILL = Load("fill", "write", 1 << 20, 4, 1, "MB/s")
-QUICK = ("sr 128K", "sw 128K", "rr 4K QD32", "first w 4K")
+DEFAULT_PLACES = ("tmpfs=/dev/shm", "disk=.")
 
 
-def copy(server, load, size):
-    ends = [server.uri(), "null:"] if load.kind == "copy-out" else [server.base, server.uri()]
-    start = time.monotonic()
-    servers.run("nbdcopy", *ends)
-    return {"value": size / (time.monotonic() - start) / 1e6, "bytes": size}
+class Place:
+    """A folder with the base and all servers, and what was measured there."""
 
-
-def generate(server, load, options):
-    limit = options.size if load is FILL or load.name == "first w 128K" else 0
-    seconds = 600 if limit or load.kind == "freshwrite" else options.seconds
-    out = servers.run_out(options.build + "/tests/nbdload", server.uri(), load.kind, load.block,
-                          load.depth, load.conns, seconds, limit).split()
-    values = dict(zip(out[::2], map(float, out[1::2])))
-    return {"value": values["mb_s" if load.unit == "MB/s" else "kiops"],
-            "bytes": values["requests"] * load.block,
-            "p50_us": values["p50_us"] if load.latency else None,
-            "p99_us": values["p99_us"] if load.latency else None}
-
-
-def measure(server, load, options):
-    cpu = server.cpu_s()
-    values = (copy(server, load, options.size) if load.kind.startswith("copy")
-              else generate(server, load, options))
-    values["cpu_s_gib"] = (server.cpu_s() - cpu) / (values.pop("bytes") / 2**30)
-    return values
-
-
-def fio_flush(place, options):
-    """What the file system itself does, of the same kind: kIOPS."""
-    path = os.path.join(place, "fio.raw")
-    if not os.path.exists(path):
-        shutil.copyfile(os.path.join(place, "base.raw"), path)
-    out = servers.run_out("fio", "--name=x", "--filename=" + path, "--rw=randwrite", "--bs=4k",
-                          "--fdatasync=1", "--ioengine=psync", "--time_based",
-                          f"--runtime={options.seconds}", f"--size={options.size}",
-                          "--output-format=terse")
-    return float(out.split(";")[48]) / 1e3
-
-
-class Bench:
-    def __init__(self, label, place, options, writer):
-        self.label, self.place, self.options, self.writer = label, place, options, writer
-        self.results = report.Results(options.loads)
+    def __init__(self, label, folder, options):
+        self.label = label
+        self.options = options
+        kind = subprocess.run(["stat", "-f", "-c", "%T", folder], check=True, text=True,
+                              stdout=subprocess.PIPE).stdout.strip()
+        self.on_disk = kind not in ("tmpfs", "ramfs")
+        self.folder = tempfile.mkdtemp(prefix="sealblk-bench-", dir=folder)
         self.running = []
+        self.loads = [load for load in loads.LOADS if self.wants(load)]
+        self.results = report.Results(self.loads)
 
-    def skip(self, server, why):
-        print(f"SKIP {server.name}: {why}")
-        server.stop()
+    def wants(self, load):
+        if self.options.only_loads:
+            return matches(load.name, self.options.only_loads)
+        if self.options.quick:
+            return load.name in loads.QUICK_LOADS
+        return not self.on_disk or load.name in loads.DISK_LOADS
 
-    def begin(self, cls, base):
-        server = cls(self.place, base, self.options.build)
-        if server.missing():
-            self.skip(server, "needs " + ", ".join(server.missing()))
-            return
+    def close(self):
+        for server in self.running:
+            server.stop()
+        shutil.rmtree(self.folder)
+
+    def run(self, table):
+        """@table: the CSV file."""
+        base = os.path.join(self.folder, "base.raw")
+        with open(base, "wb") as f:
+            for _ in range(self.options.size):
+                f.write(os.urandom(loads.MIB))
+        for cls in self.options.servers:
+            self.begin(cls(self.folder, base, self.options.build))
+        for nr in range(self.options.rounds):
+            self.round(nr, table)
+        for server in self.running:
+            server.note_rss()
+            self.results.rss_mib[server.name] = server.peak_rss_mib
+
+    def begin(self, server):
+        self.running.append(server)     # first: whatever happens, it is ended
         try:
+            reason = server.why_not()
+            if reason:
+                raise RuntimeError(reason)
             server.start()
             if not server.fresh:
-                measure(server, FILL, self.options)
-            self.running.append(server)
-        except (RuntimeError, OSError, subprocess.CalledProcessError) as error:
-            self.skip(server, said(error))
+                server.fill()
+        except (RuntimeError, OSError) as error:
+            self.leave_out(server, error)
 
-    def note(self, number, server, load, values):
-        self.results.add(server, load, **values)
-        self.writer.writerow([self.label, number, load, server, f"{values['value']:.5g}",
-                              self.results.loads[load].unit]
-                             + [("" if values.get(k) is None else f"{values[k]:.4g}")
-                                for k in ("cpu_s_gib", "p50_us", "p99_us")])
+    def leave_out(self, server, reason):
+        """One line, and its row is missing; the others go on."""
+        print(f"SKIP {server.name}: " + " ".join(str(reason).split()), flush=True)
+        server.stop()
+        self.running.remove(server)
+        self.results.drop(server.name)
 
-    def round(self, number):
-        for load in self.options.loads:
-            for server in list(self.running):
-                if server.fresh != load.fresh:
-                    continue
-                try:
-                    if server.fresh:
-                        server.renew()
-                    self.note(number, server.name, load.name,
-                              measure(server, load, self.options))
-                except (RuntimeError, OSError, subprocess.CalledProcessError) as error:
-                    self.skip(server, said(error))
-                    self.running.remove(server)
-            if load.name == "w+flush 4K" and self.label == "disk":
-                self.note(number, "fio file", load.name,
-                          {"value": fio_flush(self.place, self.options), "cpu_s_gib": 0})
+    def round(self, nr, table):
+        # Reads first: a fresh server is made anew only once it has been written to.
+        for load in sorted(self.loads, key=lambda load: load.writes):
+            first = nr % max(len(self.running), 1)
+            for server in self.running[first:] + self.running[:first]:
+                if load.name not in server.leaves_out:
+                    self.measure(nr, load, server, table)
+        print(f"{self.label}: round {nr + 1} of {self.options.rounds} is done", flush=True)
 
-    def run(self):
-        base = os.path.join(self.place, "base.raw")
-        with open(base, "wb") as f:
-            for _ in range(self.options.size >> 20):
-                f.write(os.urandom(1 << 20))
+    def measure(self, nr, load, server, table):
+        if self.on_disk:
+            os.sync()       # what the server before wrote is not to be written now
         try:
-            for cls in self.options.servers:
-                self.begin(cls, base)
-            for number in range(self.options.rounds):
-                self.round(number)
-            rss = {server.name: server.rss_mib() for server in self.running}
-        finally:
-            for server in self.running:
-                server.stop()
-        title = (f"{self.label}: disk of {self.options.size >> 20} MiB, medians of "
-                 f"{self.options.rounds} rounds; in brackets server CPU s/GiB")
-        report.print_table(self.results, title, [s.name for s in self.running if not s.fresh])
-        report.print_table(self.results, "fresh over a plaintext base",
-                           [s.name for s in self.running if s.fresh])
-        print("peak RSS, MiB: " + ", ".join(f"{n} {v:.0f}" for n, v in rss.items()))
-        report.print_targets(self.results)
+            measurement = server.measure(load, self.options.seconds)
+        except (RuntimeError, OSError) as error:
+            self.leave_out(server, error)
+            return
+        self.results.add(server.name, load.name, measurement)
+        table.write(self.label, nr, load, server.name, measurement)
+
+    def report(self):
+        print(f"\n{self.label}: medians of {self.options.rounds} rounds, {self.options.seconds:g} "
+              f"s each, {self.options.size} MiB disk, unix socket")
+        report.print_tables(self.results)
+        targets.print_targets(self.results, self.label, self.on_disk)
 
 
-def said(error):
-    text = getattr(error, "stderr", None)
-    if isinstance(text, bytes):
-        text = text.decode()
-    return text.strip() if text else str(error)
+def matches(name, patterns):
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def chosen(parser, names, patterns, what):
+    """The patterns, each of which must mean something."""
+    patterns = [pattern for pattern in patterns.split(",") if pattern]
+    for pattern in patterns:
+        if not fnmatch.filter(names, pattern):
+            parser.error(f"no {what} is called {pattern}: there are {', '.join(names)}")
+    return patterns
 
 
 def parse():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", default="build", help="where sealblkd was built")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=1.0, help="per load and server")
-    parser.add_argument("--size", type=int, default=512, help="of the disk, MiB")
-    parser.add_argument("--csv", help="write every measurement to this file")
-    parser.add_argument("--svg", help="write a picture of the first place to this file")
-    parser.add_argument("--server", action="append", help="only this one; may be repeated")
-    parser.add_argument("--load", action="append", help="only this one; may be repeated")
-    parser.add_argument("--quick", action="store_true", help="a few loads, to see that it works")
-    parser.add_argument("--place", action="append", default=None, metavar="LABEL=FOLDER",
-                        help="default: tmpfs=/dev/shm and disk=the current folder; on \"disk\" "
-                             "fio's pwrite+fdatasync is measured as well")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=0.5, help="each load on each server")
+    parser.add_argument("--size", type=int, default=512, metavar="MIB", help="of the disk")
+    parser.add_argument("--place", action="append", metavar="LABEL=FOLDER",
+                        help="where the files lie; may be repeated; default: "
+                        + " and ".join(DEFAULT_PLACES) + ". In a folder that is no tmpfs only "
+                        "the loads that see the disk are run, unless --only names others")
+    parser.add_argument("--only", default="", metavar="SERVERS[/LOADS]",
+                        help="names with commas between; * and ? as in the shell: "
+                        "'sealed*,nbdkit-file/randread*'")
+    parser.add_argument("--quick", action="store_true",
+                        help="one round of four loads, on a disk of 64 MiB in tmpfs")
+    parser.add_argument("--csv", metavar="FILE", help="every single measurement")
+    parser.add_argument("--svg", metavar="FILE", help="a picture of the first place")
+    parser.add_argument("--list", action="store_true", help="name the servers and loads")
     options = parser.parse_args()
-    known = servers.FULL + servers.FRESH
-    for name in options.server or ():
-        if name not in [cls.name for cls in known]:
-            parser.error(f"no server is called {name}: " + ", ".join(c.name for c in known))
-    for name in options.load or ():
-        if name not in [load.name for load in LOADS]:
-            parser.error(f"no load is called {name}: " + ", ".join(l.name for l in LOADS))
-    options.servers = [c for c in known if not options.server or c.name in options.server]
-    options.loads = [l for l in LOADS if (not options.load or l.name in options.load) and
-                     (not options.quick or l.name in QUICK)]
-    options.size <<= 20
+    if options.quick:
+        options.rounds, options.size = 1, min(options.size, 64)
+        options.place = options.place or [DEFAULT_PLACES[0]]
+    if options.rounds < 1 or options.seconds <= 0 or options.size < 16:
+        parser.error("at least one round, of more than no time, on a disk of 16 MiB")
+    known = report.known_servers()
+    only_servers, _, only_loads = options.only.partition("/")
+    only_servers = chosen(parser, [cls.name for cls in known], only_servers, "server")
+    options.only_loads = chosen(parser, [load.name for load in loads.LOADS], only_loads, "load")
+    options.servers = [cls for cls in known
+                       if not only_servers or matches(cls.name, only_servers)]
+    options.places = [place.partition("=")[::2] for place in options.place or DEFAULT_PLACES]
+    for label, folder in options.places:
+        if not os.path.isdir(folder):
+            parser.error(f"--place {label}={folder}: not LABEL=FOLDER of a folder")
     options.build = os.path.abspath(options.build)
     return options
 
 
+def end_by_signal(number, _):
+    """Once: what is under way then is the ending, and that is to be whole."""
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.SIG_IGN)
+    sys.exit(128 + number)
+
+
+def check_room(options):
+    """Each server holds the disk once, and so does the base."""
+    needed = (len(options.servers) + 1) * options.size
+    for label, folder in options.places:
+        room = os.statvfs(folder).f_bavail * os.statvfs(folder).f_frsize // loads.MIB
+        if room < needed:
+            sys.exit(f"bench: {label}: {folder} has room for {room} MiB, and {needed} are needed: "
+                     "choose a smaller --size, or fewer servers with --only")
+
+
+def bench(options):
+    first = None
+    with open(options.csv or os.devnull, "w", newline="", encoding="ascii") as file:
+        table = report.CsvFile(file)
+        for label, folder in options.places:
+            place = Place(label, os.path.abspath(folder), options)
+            try:
+                place.run(table)
+            finally:
+                place.close()
+            place.report()
+            first = first or place
+    if options.svg:
+        with open(options.svg, "w", encoding="utf-8") as file:
+            file.write(picture.draw(first.results, "sealblkd beside other NBD servers, "
+                                    + first.label))
+
+
 def main():
     options = parse()
-    sys.stdout.reconfigure(line_buffering=True)
-    out = open(options.csv or os.devnull, "w", newline="", encoding="ascii")
-    writer = csv.writer(out)
-    writer.writerow(["place", "round", "load", "server", "value", "unit", "cpu_s_gib", "p50_us",
-                     "p99_us"])
-    first = None
-    for item in options.place or ["tmpfs=/dev/shm", "disk=" + os.getcwd()]:
-        label, folder = item.split("=", 1)
-        with tempfile.TemporaryDirectory(prefix="sealblk-bench-", dir=folder) as place:
-            bench = Bench(label, place, options, writer)
-            bench.run()
-            first = first or bench
-    if options.svg:
-        with open(options.svg, "w", encoding="utf-8") as picture:
-            picture.write(report.svg(first.results,
-                                     "Throughput; 1 is the best server without encryption"))
+    if options.list:
+        print("servers:", *(cls.name for cls in report.known_servers()))
+        print("loads:", *(load.name for load in loads.LOADS))
+        return
+    for program in ("sealblkd", "sealblk", "tests/nbdload", "tests/ceilings"):
+        if not os.access(os.path.join(options.build, program), os.X_OK):
+            sys.exit(f"bench: {options.build}/{program} is not built: run `make bench`")
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, end_by_signal)
+    check_room(options)
+    bench(options)
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except KeyboardInterrupt:
-        sys.exit(130)
+    main()

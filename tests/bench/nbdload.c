@@ -4,8 +4,11 @@
  * on one or more connections and prints what came of it, as one line of
  * "name value" pairs. Sequential offsets wrap at the end of the disk; random ones
  * are multiples of the block size from a fixed seed, so that two servers get the
- * same load. "freshwrite" goes to each block of the disk once, scattered, and then
- * ends. Latencies are from submission to completion; a writeflush is both.
+ * same load. A load "-once" comes to each block of the disk once at most, and ends
+ * with the last one: over a base, each of its writes is a first write.
+ *
+ * A latency is the time from handing a request to libnbd to its completion there; of
+ * "writeflush", to the completion of the flush that follows the write.
  */
 #include <errno.h>
 #include <libnbd.h>
@@ -20,15 +23,16 @@
 enum {
 	CONNS_MAX = 16,
 	DEPTH_MAX = 256,
-	STEPS = 32, /* of the histogram between a power of two and the next */
-	BUCKETS = 64 * STEPS,
+	/* Latencies are counted in nanoseconds, in steps of 1/32 of a power of two. */
+	STEP_BITS = 5,
+	LATENCY_STEPS = 64 << STEP_BITS,
 };
 
 struct load {
 	bool write;
 	bool random;
 	bool flush_each;
-	bool once; /* each block */
+	bool once;
 	uint64_t block_bytes;
 	unsigned int depth;
 	unsigned int nr_conns;
@@ -49,7 +53,19 @@ struct lane {
 struct slot_of {
 	struct lane *lane;
 	unsigned int slot;
-	double start_s;
+	uint64_t start_ns;
+};
+
+/* What the words of the command line stand for; "-once" may follow each. */
+static const struct kind {
+	const char *name;
+	bool write, random, flush_each;
+} kinds[] = {
+	{ "read", .random = false },
+	{ "write", .write = true },
+	{ "randread", .random = true },
+	{ "randwrite", .write = true, .random = true },
+	{ "writeflush", .write = true, .random = true, .flush_each = true },
 };
 
 static struct load load;
@@ -57,14 +73,15 @@ static struct lane lanes[CONNS_MAX];
 static struct slot_of slots[CONNS_MAX][DEPTH_MAX];
 static uint64_t disk_bytes, next_offset, nr_done, nr_started;
 static uint64_t seed = 88172645463325252u;
-static uint64_t latencies[BUCKETS]; /* by nanoseconds */
+static uint32_t *order; /* of the blocks, when each comes once */
+static uint64_t latencies[LATENCY_STEPS];
 
-static double now_s(void)
+static uint64_t now_ns(void)
 {
 	struct timespec t;
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
 }
 
 static void die(const char *what)
@@ -75,49 +92,70 @@ static void die(const char *what)
 
 /* ---- latencies ---- */
 
-static void count_latency(double seconds)
+static void count_latency(uint64_t ns)
 {
-	uint64_t ns = (uint64_t)(seconds * 1e9) | 1;
-	unsigned int exponent = 63 - (unsigned int)__builtin_clzll(ns);
-	unsigned int step = (unsigned int)((double)(ns - (1ull << exponent)) /
-					   (double)(1ull << exponent) * STEPS);
+	unsigned int power;
 
-	latencies[exponent * STEPS + step]++;
+	if (ns < 1 << STEP_BITS)
+		ns = 1 << STEP_BITS;
+	power = 63 - (unsigned int)__builtin_clzll(ns);
+	latencies[(power << STEP_BITS) + ((ns >> (power - STEP_BITS)) & ((1 << STEP_BITS) - 1))]++;
 }
 
-/* Microseconds that @share of all requests took at most. */
-static double quantile_us(double share)
+/* The step's upper end, in microseconds, below which @percent of the requests stay. */
+static double percentile_us(unsigned int percent)
 {
-	uint64_t left = (uint64_t)((double)nr_done * share);
+	uint64_t seen = 0;
 	unsigned int i = 0;
 
-	while (i < BUCKETS - 1 && latencies[i] <= left)
-		left -= latencies[i++];
-	return (double)(1ull << i / STEPS) * (1 + (double)(i % STEPS + 1) / STEPS) / 1e3;
+	while (i < LATENCY_STEPS - 1 && (seen += latencies[i]) * 100 < nr_done * percent)
+		i++;
+	return (double)(1ull << (i >> STEP_BITS)) *
+	       (1 + (double)((i & ((1 << STEP_BITS) - 1)) + 1) / (1 << STEP_BITS)) / 1e3;
 }
 
-/* ---- requests ---- */
+/* ---- where requests go ---- */
+
+static uint64_t next_random(void)
+{
+	seed ^= seed << 13;
+	seed ^= seed >> 7;
+	seed ^= seed << 17;
+	return seed;
+}
+
+static void put_in_order(uint64_t nr_blocks)
+{
+	order = calloc(nr_blocks, sizeof(*order));
+	if (!order || nr_blocks > UINT32_MAX) {
+		fprintf(stderr, "nbdload: the disk has too many blocks for -once\n");
+		exit(1);
+	}
+	for (uint64_t i = 0; i < nr_blocks; i++) {
+		uint64_t j = load.random ? next_random() % (i + 1) : i;
+
+		order[i] = order[j];
+		order[j] = (uint32_t)i;
+	}
+}
 
 static uint64_t pick_offset(void)
 {
 	uint64_t nr_blocks = disk_bytes / load.block_bytes;
 	uint64_t offset;
 
-	/* A prime that no disk's number of blocks is a multiple of: each comes once. */
 	if (load.once)
-		return nr_started * 2654435761u % nr_blocks * load.block_bytes;
-	if (load.random) {
-		seed ^= seed << 13;
-		seed ^= seed >> 7;
-		seed ^= seed << 17;
-		return seed % nr_blocks * load.block_bytes;
-	}
+		return order[nr_started] * load.block_bytes;
+	if (load.random)
+		return next_random() % nr_blocks * load.block_bytes;
 	offset = next_offset;
 	next_offset += load.block_bytes;
 	if (next_offset + load.block_bytes > disk_bytes)
 		next_offset = 0;
 	return offset;
 }
+
+/* ---- requests ---- */
 
 static int finish(void *user_data, int *error)
 {
@@ -130,7 +168,7 @@ static int finish(void *user_data, int *error)
 	s->lane->free_slots[s->lane->nr_free++] = s->slot;
 	s->lane->nr_in_flight--;
 	nr_done++;
-	count_latency(now_s() - s->start_s);
+	count_latency(now_ns() - s->start_ns);
 	return 1;
 }
 
@@ -169,25 +207,28 @@ static void start_one(struct lane *lane)
 	nbd_completion_callback done = { .callback = finish_write, .user_data = s };
 	nbd_completion_callback read_done = { .callback = finish, .user_data = s };
 	nbd_chunk_callback chunk = { .callback = ignore_chunk };
+	const uint64_t offset = pick_offset();
 	int64_t r;
 
-	*s = (struct slot_of){ lane, slot, now_s() };
+	*s = (struct slot_of){ lane, slot, now_ns() };
 	lane->nr_in_flight++;
 	nr_started++;
 	if (load.write)
-		r = nbd_aio_pwrite(lane->nbd, buffer, load.block_bytes, pick_offset(), done, 0);
+		r = nbd_aio_pwrite(lane->nbd, buffer, load.block_bytes, offset, done, 0);
 	else
-		r = nbd_aio_pread_structured(lane->nbd, buffer, load.block_bytes, pick_offset(),
-					     chunk, read_done, 0);
+		r = nbd_aio_pread_structured(lane->nbd, buffer, load.block_bytes, offset, chunk,
+					     read_done, 0);
 	if (r < 0)
 		die("request");
 }
 
-static bool wants_more(double end_s)
+static bool wants_more(uint64_t end_ns)
 {
+	if (load.once && (nr_started + 1) * load.block_bytes > disk_bytes)
+		return false;
 	if (load.limit_bytes && nr_started * load.block_bytes >= load.limit_bytes)
 		return false;
-	return now_s() < end_s;
+	return now_ns() < end_ns;
 }
 
 static void turn(void)
@@ -215,7 +256,7 @@ static void turn(void)
 	}
 }
 
-static bool run_down(double end_s)
+static bool run_down(uint64_t end_ns)
 {
 	bool busy = false;
 
@@ -224,7 +265,7 @@ static bool run_down(double end_s)
 
 		while (lane->nr_to_flush > 0)
 			flush_one(lane);
-		while (lane->nr_free > 0 && wants_more(end_s))
+		while (lane->nr_free > 0 && wants_more(end_ns))
 			start_one(lane);
 		busy |= lane->nr_in_flight > 0;
 	}
@@ -249,23 +290,42 @@ static void connect_all(const char *uri)
 	}
 	disk_bytes = (uint64_t)nbd_get_size(lanes[0].nbd);
 	if (load.once)
-		load.limit_bytes = disk_bytes / load.block_bytes * load.block_bytes;
+		put_in_order(disk_bytes / load.block_bytes);
+}
+
+static bool choose_kind(const char *word)
+{
+	const size_t length = strcspn(word, "-");
+
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+		const struct kind *k = &kinds[i];
+
+		if (strlen(k->name) != length || strncmp(k->name, word, length) != 0)
+			continue;
+		load.write = k->write;
+		load.random = k->random;
+		load.flush_each = k->flush_each;
+		load.once = word[length] != '\0';
+		return !load.once || strcmp(word + length, "-once") == 0;
+	}
+	return false;
+}
+
+static int usage(void)
+{
+	fprintf(stderr,
+		"usage: nbdload URI KIND[-once] BLOCK DEPTH CONNS SECONDS LIMIT_BYTES\n"
+		"KIND is read, write, randread, randwrite or writeflush; a limit of 0 is none.\n");
+	return 2;
 }
 
 int main(int argc, char **argv)
 {
-	double start, elapsed;
+	uint64_t start_ns;
+	double elapsed_s;
 
-	if (argc != 8) {
-		fprintf(stderr,
-			"usage: nbdload URI read|write|randread|randwrite|freshwrite|writeflush "
-			"BLOCK DEPTH CONNS SECONDS LIMIT_BYTES\n");
-		return 2;
-	}
-	load.write = strstr(argv[2], "write") != NULL;
-	load.random = strncmp(argv[2], "rand", 4) == 0 || strcmp(argv[2], "writeflush") == 0;
-	load.flush_each = strcmp(argv[2], "writeflush") == 0;
-	load.once = strcmp(argv[2], "freshwrite") == 0;
+	if (argc != 8 || !choose_kind(argv[2]))
+		return usage();
 	load.block_bytes = strtoull(argv[3], NULL, 10);
 	load.depth = (unsigned int)strtoul(argv[4], NULL, 10);
 	load.nr_conns = (unsigned int)strtoul(argv[5], NULL, 10);
@@ -273,14 +333,15 @@ int main(int argc, char **argv)
 	load.limit_bytes = strtoull(argv[7], NULL, 10);
 	if (load.depth == 0 || load.depth > DEPTH_MAX || load.nr_conns == 0 ||
 	    load.nr_conns > CONNS_MAX || load.block_bytes == 0)
-		return 2;
+		return usage();
 	connect_all(argv[1]);
-	start = now_s();
-	while (run_down(start + load.seconds))
+	start_ns = now_ns();
+	while (run_down(start_ns + (uint64_t)(load.seconds * 1e9)))
 		turn();
-	elapsed = now_s() - start;
-	printf("seconds %.3f requests %llu mb_s %.1f kiops %.2f p50_us %.1f p99_us %.1f\n", elapsed,
-	       (unsigned long long)nr_done, (double)(nr_done * load.block_bytes) / elapsed / 1e6,
-	       (double)nr_done / elapsed / 1e3, quantile_us(0.5), quantile_us(0.99));
+	elapsed_s = (double)(now_ns() - start_ns) / 1e9;
+	printf("seconds %.3f requests %llu mb_s %.1f kiops %.3f p50_us %.1f p99_us %.1f\n",
+	       elapsed_s, (unsigned long long)nr_done,
+	       (double)(nr_done * load.block_bytes) / elapsed_s / 1e6,
+	       (double)nr_done / elapsed_s / 1e3, percentile_us(50), percentile_us(99));
 	return 0;
 }

@@ -1,147 +1,129 @@
 # SPDX-License-Identifier: MIT
-"""What comes of the measurements: the table, the targets, the picture."""
-import html
+"""What comes of the measurements: a line of CSV each, medians, and the tables."""
+import csv
 import statistics
 
-UNENCRYPTED = ("nbdkit file", "nbd-server", "qemu-nbd raw")
+import peers
+import servers
+
+FIGURES = ("value", "cpu_s_per_gib", "cpu_us_per_op", "p50_us", "p99_us")
+COLUMNS = ("place", "round", "load", "server", "unit", *FIGURES, "seconds", "bytes", "requests",
+           "cpu_s")
+UNENCRYPTED = [cls.name for cls in peers.UNENCRYPTED]
+
+
+def number(value, digits=3):
+    """With so many digits at least, and never in powers of ten."""
+    if value is None:
+        return "-"
+    return f"{value:.0f}" if abs(value) >= 10 ** (digits - 1) else f"{value:.{digits}g}"
+
+
+class CsvFile:
+    """Every single measurement, as soon as it is there."""
+
+    def __init__(self, file):
+        self.writer = csv.writer(file)
+        self.writer.writerow(COLUMNS)
+
+    def write(self, place, nr, load, server, m):
+        figures = [getattr(m, figure) for figure in FIGURES]
+        self.writer.writerow([place, nr, load.name, server, load.unit,
+                              *("" if f is None else f"{f:.6g}" for f in figures),
+                              f"{m.seconds:.4f}", m.nbytes, m.requests or "",
+                              "" if m.cpu_s is None else f"{m.cpu_s:.6f}"])
 
 
 class Results:
-    """Medians by (server, load)."""
+    """Of one place."""
 
     def __init__(self, loads):
-        self.loads = {load.name: load for load in loads}
-        self.rows = {}
+        self.loads = loads
+        self.measured = {}
+        self.rss_mib = {}
 
-    def add(self, server, load, **values):
-        self.rows.setdefault((server, load), []).append(values)
+    def add(self, server, load, measurement):
+        self.measured.setdefault((server, load), []).append(measurement)
 
-    def median(self, server, load, what="value"):
-        values = [row[what] for row in self.rows.get((server, load), ())
-                  if row.get(what) is not None]
-        return statistics.median(values) if values else None
+    def drop(self, server):
+        """All of a server that failed half-way: its medians would be of other rounds."""
+        for key in [key for key in self.measured if key[0] == server]:
+            del self.measured[key]
 
     def servers(self):
-        return list(dict.fromkeys(server for server, _ in self.rows))
+        return list(dict.fromkeys(server for server, _ in self.measured))
 
-    def best(self, servers, load, what="value", pick=max):
-        values = [v for v in (self.median(s, load, what) for s in servers) if v is not None]
-        return pick(values) if values else None
+    def median(self, server, load, figure="value"):
+        values = [getattr(m, figure) for m in self.measured.get((server, load), ())]
+        values = [value for value in values if value is not None]
+        return statistics.median(values) if values else None
 
+    def best(self, names, load, figure="value", pick=max):
+        """(median, server), or (None, None)."""
+        found = [(self.median(name, load, figure), name) for name in names]
+        found = [pair for pair in found if pair[0] is not None]
+        return pick(found) if found else (None, None)
 
-def print_table(results, title, servers):
-    loads = [load for load in results.loads.values()
-             if any((s, load.name) in results.rows for s in servers)]
-    if not loads:
-        return
-    print(f"\n{title}")
-    print(f"  {'':20}" + "".join(f"{load.name:>15}" for load in loads))
-    print(f"  {'':20}" + "".join(f"{load.unit:>15}" for load in loads))
-    for server in servers:
-        cells = []
-        for load in loads:
-            value = results.median(server, load.name)
-            cpu = results.median(server, load.name, "cpu_s_gib")
-            cells.append("-" if value is None else f"{value:.4g} ({cpu:.2f})")
-        print(f"  {server:20}" + "".join(f"{cell:>15}" for cell in cells))
+    def share(self, server, load):
+        """Throughput, as a multiple of the best unencrypted peer's; None without one."""
+        best, _ = self.best(UNENCRYPTED, load)
+        value = self.median(server, load)
+        return value / best if best and value is not None else None
 
 
-# ---- targets -------------------------------------------------------------------
+# ---- tables, which may be pasted into Markdown as they are
 
-def ratio(a, b):
-    return a / b if a is not None and b else None
-
-
-def targets(results):
-    """Yields (what, measured or None, wanted, 'at least' or 'at most')."""
-    m = results.median
-    for load in results.loads.values():
-        name = load.name
-        if load.fresh:
-            yield (f"fresh sealed / nbdkit cow: {name}",
-                   ratio(m("sealblkd fresh", name), m("nbdkit cow", name)), 1.0, "at least")
-            continue
-        yield (f"sealed / best unencrypted peer: {name}",
-               ratio(m("sealblkd", name), results.best(UNENCRYPTED, name)), 1.0, "at least")
-        yield (f"4 workers / 1 worker: {name}",
-               ratio(m("sealblkd 4 workers", name), m("sealblkd 1 worker", name)), 1.0,
-               "at least")
-    for name in ("sr 128K", "sw 128K", "rr 4K QD32", "rw 4K QD32"):
-        yield (f"sealed / our plain plane: {name}",
-               ratio(m("sealblkd", name), m("sealblkd plain", name)), 0.95, "at least")
-    for name in ("sr 1M", "sr 128K", "sw 1M", "sw 128K", "rr 4K QD32"):
-        yield (f"sealed / qcow2+luks: {name}",
-               ratio(m("sealblkd", name), m("qcow2+luks", name)), 4.0, "at least")
-    yield ("first writes / qcow2+luks: first w 4K",
-           ratio(m("sealblkd fresh", "first w 4K"), m("qcow2+luks fresh", "first w 4K")), 15.0,
-           "at least")
-    for name, wanted in (("sr 1M", 2.5), ("sr 128K", 2.5), ("sw 1M", 2.5), ("sw 128K", 2.5),
-                         ("rr 4K QD32", 1.5), ("rw 4K QD32", 1.5)):
-        yield (f"sealed / nbdkit luks: {name}",
-               ratio(m("sealblkd", name), m("nbdkit luks", name)), wanted, "at least")
-    for name in ("sr 1M", "sw 1M"):
-        yield (f"server CPU s/GiB: {name}", m("sealblkd", name, "cpu_s_gib"), 0.50, "at most")
-    for name in ("rr 4K QD32", "rw 4K QD32"):
-        yield (f"CPU per operation / nbdkit file: {name}",
-               ratio(m("sealblkd", name, "cpu_s_gib"), m("nbdkit file", name, "cpu_s_gib")),
-               1.2, "at most")
-    for load in results.loads.values():
-        if load.latency and not load.fresh:
-            yield (f"p99 / best peer's: {load.name}",
-                   ratio(m("sealblkd", load.name, "p99_us"),
-                         results.best(UNENCRYPTED, load.name, "p99_us", min)), 1.0, "at most")
-    yield ("write+flush / fio pwrite+fdatasync",
-           ratio(m("sealblkd", "w+flush 4K"), m("fio file", "w+flush 4K")), 0.9, "at least")
+def print_table(title, head, rows):
+    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+    print(f"\n{title}\n")
+    for row in [head, ["-" * widths[0]] + ["-" * (w - 1) + ":" for w in widths[1:]], *rows]:
+        cells = [row[0].ljust(widths[0])] + [c.rjust(w) for c, w in zip(row[1:], widths[1:])]
+        print("| " + " | ".join(cells) + " |")
 
 
-def print_targets(results):
-    nr_short = nr = 0
-    print("\ntargets")
-    for what, measured, wanted, sense in targets(results):
-        if measured is None:
-            continue
-        good = measured >= wanted if sense == "at least" else measured <= wanted
-        nr += 1
-        nr_short += not good
-        print(f"  {'PASS ' if good else 'short'} {what}: {measured:.2f}, {sense} {wanted:.2f}")
-    print(f"{nr - nr_short} of {nr} targets met")
+def print_loads(results, title, loads, cell):
+    """One row for each server that has something to say, one column for each load."""
+    rows = [[server, *(cell(server, load) for load in loads)] for server in results.servers()]
+    rows = [row for row in rows if any(text != "-" for text in row[1:])]
+    if loads and rows:
+        print_table(title, ["", *(load.name for load in loads)], rows)
 
 
-# ---- the picture ---------------------------------------------------------------
+def throughput_cell(results):
+    def cell(server, load):
+        share = results.share(server, load.name)
+        text = number(results.median(server, load.name))
+        return text if share is None else f"{text} ({share:.2f}x)"
+    return cell
 
-BAR, GAP, LEFT, WIDTH = 14, 12, 150, 760
-COLOURS = {"sealblkd": "#1f77b4", "nbdkit file": "#9aa5b1", "nbd-server": "#c4ccd4",
-           "nbdkit luks": "#e0a458", "qcow2+luks": "#c8553d"}
+
+def latency_cell(results):
+    def cell(server, load):
+        p50, p99 = (results.median(server, load.name, f) for f in ("p50_us", "p99_us"))
+        return "-" if p50 is None else f"{number(p50)} / {number(p99)}"
+    return cell
 
 
-def svg(results, title):
-    """Bars: throughput of each server on each load, where the best unencrypted peer is 1."""
-    servers = [s for s in COLOURS if s in results.servers()]
-    loads = [load.name for load in results.loads.values()
-             if not load.fresh and results.best(UNENCRYPTED, load.name)]
-    height = 70 + len(loads) * (len(servers) * BAR + GAP)
-    scale = (WIDTH - LEFT - 60) / 3
-    out = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" '
-           'font-family="sans-serif" font-size="11">',
-           f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>',
-           f'<text x="10" y="18" font-size="13">{html.escape(title)}</text>']
-    for i, server in enumerate(servers):
-        x = 10 + i * 145
-        out.append(f'<rect x="{x}" y="30" width="10" height="10" fill="{COLOURS[server]}"/>'
-                   f'<text x="{x + 15}" y="39">{html.escape(server)}</text>')
-    y = 55
-    for load in loads:
-        out.append(f'<text x="10" y="{y + len(servers) * BAR / 2 + 4:.0f}">'
-                   f'{html.escape(load)}</text>')
-        for server in servers:
-            value = ratio(results.median(server, load), results.best(UNENCRYPTED, load))
-            if value is not None:
-                width = min(value, 3) * scale
-                out.append(f'<rect x="{LEFT}" y="{y}" width="{width:.1f}" height="{BAR - 2}" '
-                           f'fill="{COLOURS[server]}"/><text x="{LEFT + width + 4:.1f}" '
-                           f'y="{y + BAR - 4}">{value:.2f}</text>')
-            y += BAR
-        y += GAP
-    out.append(f'<line x1="{LEFT + scale:.1f}" y1="50" x2="{LEFT + scale:.1f}" '
-               f'y2="{height - 10}" stroke="#444" stroke-dasharray="3 3"/></svg>')
-    return "\n".join(out) + "\n"
+def figure_cell(results, figure):
+    return lambda server, load: number(results.median(server, load.name, figure))
+
+
+def print_tables(results):
+    large = [load for load in results.loads if not load.small]
+    small = [load for load in results.loads if load.small]
+    beside = "in brackets, as a multiple of the best of " + ", ".join(UNENCRYPTED)
+    print_loads(results, f"MB/s; {beside}", large, throughput_cell(results))
+    print_loads(results, f"Thousands of operations per second; {beside}", small,
+                throughput_cell(results))
+    print_loads(results, "Latency in microseconds, p50 / p99", small, latency_cell(results))
+    print_loads(results, "Server CPU, seconds per GiB", large,
+                figure_cell(results, "cpu_s_per_gib"))
+    print_loads(results, "Server CPU, microseconds per operation", small,
+                figure_cell(results, "cpu_us_per_op"))
+    rss = [[name, number(mib)] for name, mib in results.rss_mib.items() if mib is not None]
+    if rss:
+        print_table("Peak resident memory", ["", "MiB"], rss)
+
+
+def known_servers():
+    return servers.SERVERS + peers.UNENCRYPTED + peers.ENCRYPTED + peers.OVERLAYS + peers.CEILINGS

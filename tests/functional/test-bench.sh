@@ -1,36 +1,88 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 #
-# The bench measures what it says, tells which targets are met, and leaves nothing behind.
+# The bench on a tiny disk: each measurement is in the CSV, every ratio gets a verdict, a
+# server that does not start is told and left out, and nothing is left behind, not even when
+# the run is interrupted. What the figures are does not matter here.
 . "$(dirname "$0")/../lib.sh"
-need qemu-img nbdkit nbdcopy
+need nbdkit nbdinfo nbdcopy fio pgrep
 cd "$TEST_DIR"
 
-loads=(--load 'sw 128K' --load 'rr 4K QD32' --load 'copy out' --load 'first w 4K')
-run() {
-	"$python" "$SRC_DIR/tests/bench/bench.py" --build "$BUILD_DIR" --rounds 2 --seconds 0.2 --size 16 \
-		--place "tmpfs=$TEST_DIR" --csv bench.csv --svg bench.svg "${loads[@]}" "$@"
+bench=("$python" "$SRC_DIR/tests/bench/bench.py" --build "$BUILD_DIR" --place "here=$TEST_DIR"
+	--size 16 --seconds 0.05 --csv bench.csv)
+bench() {
+	"${bench[@]}" "$@"
 }
-run --server sealblkd --server 'nbdkit file' --server 'sealblkd fresh' --server 'nbdkit cow' >out
+
+# Folders, and processes that were started in one.
+expect_nothing_left() {
+	[[ -z $(compgen -G "$TEST_DIR/sealblk-bench-*") ]] || fail "a folder is left"
+	! pgrep -a -f "$TEST_DIR/sealblk-bench-" || fail "a process is left"
+}
+
+# rows SERVER: of the CSV, with a value greater than nothing.
+rows() {
+	awk -F, -v server="$1" '$4 == server && $6 > 0' bench.csv | wc -l
+}
+
+echo "--- a run"
+bench --quick --only sealed,sealed-fresh,nbdkit-file,fio-file --svg bench.svg >out
 cat out
-
-# Two rounds of three loads on two servers, and of one on two.
-expect_equal $((1 + 2 * (3 * 2 + 2))) "$(wc -l <bench.csv)" "lines of the CSV"
-expect_equal 0 "$(awk -F, 'NR > 1 && !($5 > 0)' bench.csv | wc -l)" "measurements that are not positive"
-for load in 'sw 128K' 'rr 4K QD32' 'copy out'; do
-	grep -qE "^  (PASS |short) sealed / best unencrypted peer: $load: [0-9.]+, at least 1.00$" out ||
-		fail "no verdict on $load"
+expect_nothing_left
+for server in sealed sealed-fresh nbdkit-file; do
+	expect_equal 4 "$(rows "$server")" "measurements of $server"
+	grep -Eq "^\| $server +\| +[0-9.]+ \([0-9.]+x\) \|" out || fail "no ratio of $server"
 done
-grep -qE '^  (PASS |short) fresh sealed / nbdkit cow: first w 4K: ' out || fail "no verdict on first writes"
-grep -qE '^[0-9]+ of [0-9]+ targets met$' out || fail "no sum"
-xmllint --noout bench.svg 2>/dev/null || "$python" -c 'import xml.dom.minidom as x; x.parse("bench.svg")'
-[[ -z $(compgen -G 'sealblk-bench-*') ]] || fail "a folder is left"
+expect_equal 2 "$(rows fio-file)" "measurements of fio-file, which knows no depth"
+expect_equal $((1 + 3 * 4 + 2)) "$(wc -l <bench.csv)" "lines of the CSV"
+expect_equal 6 "$(awk -F, '$5 == "kIOPS" && $9 > 0 && $10 >= $9' bench.csv | wc -l)" \
+	"measurements with p50 and p99"
+expect_equal 12 "$(awk -F, 'NR > 1 && $14 > 0' bench.csv | wc -l)" "measurements with CPU time"
+for load in read-128K-qd16 write-128K-qd16 randread-4K-qd32 randwrite-4K-qd32; do
+	# sealed and sealed-fresh beside the best peer
+	expect_equal 2 "$(grep -Ec "^    (PASS |short) $load: [0-9.]+, at least 1.00 \(beside nbdkit-file\)(: by [0-9]+%)?$" out)" \
+		"verdicts on $load"
+done
+grep -q '^  sealed / nbdkit-luks: not measured$' out || fail "a target without figures is not told"
+grep -Eq '^here: [0-9]+ of [0-9]+ lines PASS, [0-9]+ short$' out || fail "no sum"
+"$python" -c 'import sys, xml.dom.minidom as x; x.parse(sys.argv[1])' bench.svg
 
-expect_exit 2 run --server apache
-expect_output 'no server is called apache: sealblkd, '
-# A server that does not start is left out, and told.
+echo "--- all kinds of load; over a base no sector is written twice"
+bench --rounds 1 --only sealed-fresh,nbdkit-file/* >out
+expect_equal 13 "$(rows sealed-fresh)" "loads"
+expect_equal 13 "$(rows nbdkit-file)" "loads"
+expect_equal 0 "$(awk -F, -v size=$((16 << 20)) '$4 == "sealed-fresh" && $3 ~ /write/ && $12 > size' bench.csv | wc -l)" \
+	"loads that wrote more than the disk holds"
+
+echo "--- a server that does not start"
 mkdir broken
-ln -s "$BUILD_DIR/tests" broken/
-ln -s /bin/false broken/sealblk
-BUILD_DIR=$TEST_DIR/broken run --server sealblkd --server 'nbdkit file' >out
-grep -q '^SKIP sealblkd: ' out || fail "a server that cannot start is not told"
+cp -r "$BUILD_DIR/tests" "$BUILD_DIR/sealblk" broken/
+printf '#!/bin/sh\necho "it is broken"; exit 1\n' >broken/sealblkd
+chmod +x broken/sealblkd
+bench --quick --build broken --only sealed,sealed-libaio,nbdkit-file >out
+cat out
+grep -qx 'SKIP sealed: it did not start: it is broken' out || fail "its failure is not told"
+grep -q '^SKIP sealed-libaio: ' out || fail "a missing engine is not told"
+expect_equal 0 "$(rows sealed)" "measurements of it"
+expect_equal 4 "$(rows nbdkit-file)" "measurements of the other"
+expect_nothing_left
+
+echo "--- interrupted"
+rm bench.csv
+"${bench[@]}" --rounds 1000 --only sealed,nbdkit-file >out 2>&1 &
+own_pid $!
+wait_for 30 compgen -G 'sealblk-bench-*/nbdkit-file/s' || fail "it does not start its servers"
+kill -INT $!
+status=0
+wait $! || status=$?
+disown_pid $!
+expect_equal 130 "$status" "exit status"
+expect_nothing_left
+
+echo "--- usage"
+expect_exit 2 bench --only apache
+expect_output 'no server is called apache: there are sealed, '
+expect_exit 2 bench --only 'sealed/nothing*'
+expect_output 'no load is called nothing\*: there are read-1M-qd16, '
+expect_exit 1 bench --size 1000000000
+expect_output 'has room for [0-9]+ MiB, and [0-9]+ are needed'
