@@ -41,6 +41,7 @@ struct dirty_block *dirty_get(struct map *map, uint64_t index)
 	if (dirty)
 		return dirty;
 	dirty = take_free(map);
+	atomic_store(&map->stirred, true);
 
 	make_mixed(map, index);
 	dirty->index = index;

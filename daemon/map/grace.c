@@ -13,6 +13,7 @@ static uint32_t nr_inside(const struct map *map, uint64_t epoch)
 
 void grace_begin(struct map *map, struct map_grace *grace, struct waiter *waiter)
 {
+	atomic_store(&map->stirred, true);
 	grace->waiter = waiter;
 	grace->epoch = atomic_load(&map->epoch.now);
 	grace->next = map->graces;

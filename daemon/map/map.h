@@ -134,7 +134,8 @@ struct map {
 	_Atomic bool damaged;		 /* a map block was found damaged */
 	_Atomic bool grace_wanted;	 /* somebody waits for an epoch to drain */
 	_Atomic uint64_t dirty_since_ms; /* 0: nothing waits for a round */
-	_Atomic uint64_t now_ms;	 /* set by map_tick() */
+	_Atomic uint64_t now_ms;	 /* set by map_tick() ... */
+	_Atomic bool stirred;		 /* ... which has something to look at; set under @lock */
 
 	pthread_mutex_t lock;
 	/* Below: under @lock. */

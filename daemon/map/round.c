@@ -255,6 +255,7 @@ void round_start(struct map *map, struct lane *lane)
 	if (round->active || map->at_rest || atomic_load(&map->failed))
 		return;
 	round->active = true;
+	atomic_store(&map->stirred, true);
 	round->lane = lane;
 	round->error = 0;
 	waiter_line_move(&round->waiters, &map->round_waiters);
@@ -278,12 +279,26 @@ int map_flush(struct map *map, struct lane *lane, struct waiter *waiter)
 	return r;
 }
 
+/* Under the lock: is there anything that time alone brings on? */
+static bool waits_for_time(const struct map *map)
+{
+	return map->dirty_list || map->graces || map->nr_stale > 0 || map->unsynced_punches ||
+	       map->unsynced_base || map->round->active || sweep_is_active(map);
+}
+
+/*
+ * One image in a thousand has something to do: the others cost two loads. What
+ * begins after the last look (a dirty block, a grace, a round) sets @stirred.
+ */
 void map_tick(struct map *map, struct lane *lane, uint64_t now_ms)
 {
-	uint64_t since = atomic_load(&map->dirty_since_ms);
+	uint64_t since;
 
 	atomic_store(&map->now_ms, now_ms);
+	if (!atomic_load(&map->stirred))
+		return;
 	pthread_mutex_lock(&map->lock);
+	since = atomic_load(&map->dirty_since_ms);
 	if (map->graces)
 		grace_poll(map);
 	if (refresh_is_due(map, now_ms))
@@ -292,5 +307,6 @@ void map_tick(struct map *map, struct lane *lane, uint64_t now_ms)
 	    map->refresh_wanted)
 		round_start(map, lane);
 	sweep_start(map, lane);
+	atomic_store(&map->stirred, waits_for_time(map));
 	pthread_mutex_unlock(&map->lock);
 }
