@@ -15,9 +15,8 @@
 #include "worker.h"
 
 enum {
-	DATA_BYTES = REWRITES_MAX * REWRITE_BYTES, /* per image, touched as it is used */
-	BUSY_MS = 20,				   /* somebody changes something: look again */
-	PROGRESS_MS = 1000,			   /* between two events */
+	BUSY_MS = 20,	    /* somebody changes something: look again */
+	PROGRESS_MS = 1000, /* between two events */
 };
 
 /* One image. */
@@ -31,9 +30,9 @@ struct chore {
 struct background {
 	struct server *server;
 	struct worker *worker;
-	struct ring *ring; /* to look at slots: blocking, without disturbing what is in flight */
-	uint8_t *data;	   /* DATA_BYTES per image: plaintext */
-	struct chore chores[EXPORTS_MAX];
+	struct ring *ring;    /* to look at slots: blocking, without disturbing what is in flight */
+	struct chore *chores; /* by export */
+	struct rewriter_work *works; /* likewise, touched as they are used */
 };
 
 static uint64_t clock_us(void)
@@ -67,12 +66,15 @@ static void publish(struct background *background, const struct image *image, co
 static void tell_progress(struct background *background, struct chore *chore)
 {
 	struct image *image = chore->rewriter.image;
-	const uint64_t now_us = clock_us();
-	const uint64_t passed_us = now_us - chore->progress_us;
-	const uint64_t at_sector = atomic_load(&image->rewrite.at_sector);
+	uint64_t now_us, passed_us, at_sector;
 
-	if (chore->rewriter.phase == REWRITER_IDLE || passed_us < PROGRESS_MS * 1000)
+	if (chore->rewriter.phase == REWRITER_IDLE)
 		return;
+	now_us = clock_us();
+	passed_us = now_us - chore->progress_us;
+	if (passed_us < PROGRESS_MS * 1000)
+		return;
+	at_sector = atomic_load(&image->rewrite.at_sector);
 	atomic_store(&image->rewrite.sectors_s,
 		     at_sector > chore->at_sector
 			     ? (at_sector - chore->at_sector) * 1000000 / passed_us
@@ -125,7 +127,7 @@ static void finish(struct background *background, struct chore *chore)
 		(void)errand_run(background->server, image, forget, &gone);
 	}
 	/* What was read is plaintext: it goes, and so does the memory. */
-	(void)madvise(rewriter->pieces[0].request.data, DATA_BYTES, MADV_DONTNEED);
+	(void)madvise(rewriter->work->data, sizeof(rewriter->work->data), MADV_DONTNEED);
 	log_line(LOG_LEVEL_INFO, "image %s: %s is done", image->path, name_of(rewriter->jobs));
 }
 
@@ -179,25 +181,27 @@ bool background_stop(struct background *background)
 
 /* ---- making and unmaking ---- */
 
-static size_t data_bytes(const struct background *background)
+static size_t works_bytes(const struct background *background)
 {
-	return (size_t)background->server->nr_exports * DATA_BYTES;
+	return background->server->nr_exports * sizeof(*background->works);
 }
 
 static int set_up(struct background *background)
 {
 	const struct server *server = background->server;
-	void *data = mmap(NULL, data_bytes(background), PROT_READ | PROT_WRITE,
-			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	void *works = mmap(NULL, works_bytes(background), PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
-	if (data == MAP_FAILED)
+	if (works == MAP_FAILED)
 		return -errno;
-	background->data = data;
-	(void)madvise(data, data_bytes(background), MADV_DONTDUMP);
+	background->works = works;
+	background->chores = calloc(server->nr_exports, sizeof(*background->chores));
+	if (!background->chores)
+		return -ENOMEM;
+	(void)madvise(works, works_bytes(background), MADV_DONTDUMP);
 	for (unsigned int i = 0; i < server->nr_exports; i++)
 		rewriter_init(&background->chores[i].rewriter, server->images[i],
-			      background->worker->lane_of[i], clock_us,
-			      background->data + (size_t)i * DATA_BYTES);
+			      &background->worker->lanes[i], clock_us, &background->works[i]);
 	return ring_sync_new(&background->ring);
 }
 
@@ -222,8 +226,9 @@ struct background *background_free(struct background *background)
 	if (!background)
 		return NULL;
 	ring_free(background->ring);
-	if (background->data)
-		munmap(background->data, data_bytes(background));
+	if (background->works)
+		munmap(background->works, works_bytes(background));
+	free(background->chores);
 	free(background);
 	return NULL;
 }

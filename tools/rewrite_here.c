@@ -12,7 +12,6 @@
 #include "image/rewriter.h"
 
 enum {
-	DATA_BYTES = REWRITES_MAX * REWRITE_BYTES,
 	TICK_MS = 100,
 };
 
@@ -172,24 +171,24 @@ int rewrite_run_here(struct session *session, const struct tool_options *options
 {
 	const struct sigaction catch = { .sa_handler = interrupt };
 	struct rewriter *rewriter = calloc(1, sizeof(*rewriter));
-	uint8_t *data =
-		mmap(NULL, DATA_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct rewriter_work *work = mmap(NULL, sizeof(*work), PROT_READ | PROT_WRITE,
+					  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	struct ring *ring = NULL;
-	int r = rewriter && data != MAP_FAILED ? ring_sync_new(&ring) : -ENOMEM;
+	int r = rewriter && work != MAP_FAILED ? ring_sync_new(&ring) : -ENOMEM;
 
 	if (r < 0) {
 		problem_set(problem, "image", options->image, "no memory to rewrite it");
 	} else {
 		sigaction(SIGINT, &catch, NULL);
 		sigaction(SIGTERM, &catch, NULL);
-		rewriter_init(rewriter, session->image, &session->image->lane, clock_us, data);
+		rewriter_init(rewriter, session->image, &session->image->lane, clock_us, work);
 		if (options->has_max_rate)
 			atomic_store(&session->image->rewrite.max_rate, options->max_rate);
 		r = run(rewriter, ring, options, what, problem);
 	}
 	ring_free(ring);
-	if (data != MAP_FAILED)
-		munmap(data, DATA_BYTES);
+	if (work != MAP_FAILED)
+		munmap(work, sizeof(*work));
 	free(rewriter);
 	return r;
 }

@@ -174,6 +174,42 @@ static void end_pass(struct rewriter *rewriter)
 	}
 }
 
+static void flushed(struct request *request)
+{
+	CONTAINER_OF(request, struct rewriter_work, flush)->rewriter->flushing = false;
+}
+
+/* It is large, and most images never need theirs. */
+static void set_up_work(struct rewriter *rewriter)
+{
+	struct rewriter_work *work = rewriter->work;
+
+	for (unsigned int i = 0; i < REWRITES_MAX; i++) {
+		struct rewriter_piece *piece = &work->pieces[i];
+
+		piece->rewriter = rewriter;
+		piece->request = (struct request){
+			.lane = rewriter->lane,
+			.op = REQ_WRITE,
+			.rewrite = true,
+			.data = work->data[i],
+			.done = piece_done,
+		};
+	}
+	work->flush = (struct request){
+		.lane = rewriter->lane,
+		.op = REQ_FLUSH,
+		.done = flushed,
+	};
+	work->rewriter = rewriter;
+}
+
+static void drop_pieces(struct rewriter *rewriter)
+{
+	for (unsigned int i = 0; i < REWRITES_MAX; i++)
+		rewriter->work->pieces[i].at_sector = rewriter->work->pieces[i].end_sector;
+}
+
 /* What is wanted has changed. */
 static void begin(struct rewriter *rewriter)
 {
@@ -182,6 +218,11 @@ static void begin(struct rewriter *rewriter)
 	rewriter->nr_starts = atomic_load(&rewrite->nr_starts);
 	rewriter->jobs = atomic_load(&rewrite->jobs);
 	rewriter->entries = atomic_load(&rewrite->entries);
+	if (rewriter->jobs) {
+		if (!rewriter->work->rewriter)
+			set_up_work(rewriter);
+		drop_pieces(rewriter);
+	}
 	rewriter->is_first_pass = true;
 	rewriter->not_before_us = 0;
 	atomic_store(&rewrite->at_sector, 0);
@@ -198,8 +239,8 @@ static void begin(struct rewriter *rewriter)
 static bool anything_left(const struct rewriter *rewriter)
 {
 	for (unsigned int i = 0; i < REWRITES_MAX; i++)
-		if (rewriter->pieces[i].in_flight ||
-		    rewriter->pieces[i].at_sector < rewriter->pieces[i].end_sector)
+		if (rewriter->work->pieces[i].in_flight ||
+		    rewriter->work->pieces[i].at_sector < rewriter->work->pieces[i].end_sector)
 			return true;
 	return rewriter->next_sector < rewriter->image->disk.map.config.disk_sectors;
 }
@@ -211,7 +252,7 @@ static int turn_pass(struct rewriter *rewriter)
 	unsigned int budget = REWRITE_SKIP_MAX;
 
 	for (unsigned int i = 0; i < REWRITES_MAX && rewriter->nr_in_flight < limit; i++) {
-		struct rewriter_piece *piece = &rewriter->pieces[i];
+		struct rewriter_piece *piece = &rewriter->work->pieces[i];
 
 		while (!piece->in_flight && rewriter->not_before_us <= now_us &&
 		       (piece->at_sector < piece->end_sector ||
@@ -232,11 +273,6 @@ static int turn_pass(struct rewriter *rewriter)
 }
 
 /* ---- after the last sector ---- */
-
-static void flushed(struct request *request)
-{
-	CONTAINER_OF(request, struct rewriter, flush)->flushing = false;
-}
 
 /*
  * Where punching fails, the next open tries it again, in planes that there are, and
@@ -273,7 +309,7 @@ static int turn_sweep(struct rewriter *rewriter)
 	rewriter->not_before_us = now_us + SWEEP_TURN_MS * US_PER_MS;
 	map_refresh_all(map);
 	rewriter->flushing = true;
-	req_start(&rewriter->flush);
+	req_start(&rewriter->work->flush);
 	return SWEEP_TURN_MS;
 }
 
@@ -294,15 +330,17 @@ int rewriter_look(struct rewriter *rewriter, struct ring *ring)
 int rewriter_turn(struct rewriter *rewriter)
 {
 	const struct image *image = rewriter->image;
+	const bool changed = rewriter->nr_starts != atomic_load(&image->rewrite.nr_starts);
 
+	/* First: of a thousand images hardly one has anything to do, and they are asked often. */
+	if (rewriter->phase == REWRITER_IDLE && !changed)
+		return -1;
 	if (rewriter->stopped || atomic_load(&image->disk.map.failed))
 		return -1;
-	if (rewriter->nr_starts != atomic_load(&image->rewrite.nr_starts)) {
+	if (changed) {
 		/* What is in flight goes by the old rules. */
 		if (rewriter_is_busy(rewriter))
 			return -1;
-		for (unsigned int i = 0; i < REWRITES_MAX; i++)
-			rewriter->pieces[i].at_sector = rewriter->pieces[i].end_sector;
 		begin(rewriter);
 	}
 	if (rewriter->phase == REWRITER_PASS)
@@ -321,22 +359,10 @@ bool rewriter_is_busy(const struct rewriter *rewriter)
 }
 
 void rewriter_init(struct rewriter *rewriter, struct image *image, struct lane *lane,
-		   uint64_t (*now_us)(void), uint8_t *data)
+		   uint64_t (*now_us)(void), struct rewriter_work *work)
 {
 	rewriter->image = image;
 	rewriter->lane = lane;
 	rewriter->now_us = now_us;
-	for (unsigned int i = 0; i < REWRITES_MAX; i++) {
-		struct rewriter_piece *piece = &rewriter->pieces[i];
-
-		piece->rewriter = rewriter;
-		piece->request = (struct request){
-			.lane = lane,
-			.op = REQ_WRITE,
-			.rewrite = true,
-			.data = data + (size_t)i * REWRITE_BYTES,
-			.done = piece_done,
-		};
-	}
-	rewriter->flush = (struct request){ .lane = lane, .op = REQ_FLUSH, .done = flushed };
+	rewriter->work = work;
 }

@@ -38,6 +38,14 @@ struct rewriter_piece {
 	uint64_t charged_us; /* what max_rate makes of all its sectors */
 };
 
+/* What only an image under rewrite needs. */
+struct rewriter_work {
+	uint8_t data[REWRITES_MAX][REWRITE_BYTES]; /* plaintext */
+	struct rewriter_piece pieces[REWRITES_MAX];
+	struct request flush;
+	struct rewriter *rewriter; /* whose @flush it is; NULL: not set up */
+};
+
 struct rewriter {
 	struct image *image;
 	struct lane *lane;
@@ -58,17 +66,16 @@ struct rewriter {
 	uint64_t clients_seen_us;  /* when that last grew; 0: never */
 
 	uint32_t nr_in_flight;
-	struct rewriter_piece pieces[REWRITES_MAX];
-	struct request flush;
 	bool flushing;
+	struct rewriter_work *work;
 };
 
 /*
- * @data: REWRITES_MAX * REWRITE_BYTES, the caller's. @lane stays the caller's, who
- * turns it. Nothing is begun yet.
+ * @rewriter: zeroed. @work: the caller's, zeroed; not touched before there is
+ * something to do. @lane stays the caller's, who turns it. Nothing is begun yet.
  */
 void rewriter_init(struct rewriter *rewriter, struct image *image, struct lane *lane,
-		   uint64_t (*now_us)(void), uint8_t *data);
+		   uint64_t (*now_us)(void), struct rewriter_work *work);
 
 /*
  * Begin what there is to begin now; in every turn of the lane's thread. Returns in

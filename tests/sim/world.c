@@ -167,9 +167,9 @@ void world_abandon(struct world *world)
 {
 	world->image = image_free(world->image);
 	free(world->rewriter);
-	free(world->rewriter_data);
+	free(world->rewriter_work);
 	world->rewriter = NULL;
-	world->rewriter_data = NULL;
+	world->rewriter_work = NULL;
 }
 
 void world_free(struct world *world)
@@ -297,9 +297,9 @@ int world_rewrite_begin(struct world *world, enum seal_rewrite which)
 {
 	if (!world->rewriter) {
 		world->rewriter = sparse_alloc(sizeof(*world->rewriter));
-		world->rewriter_data = sparse_alloc((size_t)REWRITES_MAX * REWRITE_BYTES);
+		world->rewriter_work = sparse_alloc(sizeof(*world->rewriter_work));
 		rewriter_init(world->rewriter, world->image, &world->image->lane, now_us,
-			      world->rewriter_data);
+			      world->rewriter_work);
 	}
 	world->nr_rewrite_waits = 0;
 	return image_rewrite_start(world->image, which, &world->problem);

@@ -53,7 +53,7 @@ struct world {
 	struct waiter switch_waiter;
 	bool switch_ready;	   /* the writes under way have ended */
 	struct rewriter *rewriter; /* NULL: not needed yet */
-	uint8_t *rewriter_data;
+	struct rewriter_work *rewriter_work;
 	unsigned int nr_rewrite_waits; /* in which nothing but time has passed */
 	struct request reader;
 	uint8_t window[WINDOW_SECTORS_MAX * SECTOR_BYTES];
