@@ -34,7 +34,7 @@ static void arrived(struct inbox_item *item)
 	struct arrival *arrival = CONTAINER_OF(item, struct arrival, item);
 	struct server *server = arrival->worker->server;
 
-	if (!arrival->worker->free_conns && ++arrival->nr_full < server->nr_workers &&
+	if (!worker_has_place(arrival->worker) && ++arrival->nr_full < server->nr_workers &&
 	    !atomic_load(&server->stopping)) {
 		send_to(&server->workers[(arrival->worker->number + 1) % server->nr_workers],
 			arrival);

@@ -301,6 +301,8 @@ int account_read(const struct options *options, struct helper *helper, struct ac
 	} else {
 		problem_set(problem, "list", "of exports", "no memory");
 	}
+	if (making)
+		policy_done(&making->policy);
 	free(making);
 	if (r < 0) {
 		account_free(account);

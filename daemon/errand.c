@@ -36,7 +36,7 @@ static void send_to(struct errands *all, struct worker *worker, unsigned int exp
 
 	errand->item.deliver = deliver;
 	errand->all = all;
-	errand->lane = worker->lane_of[export];
+	errand->lane = &worker->lanes[export];
 	if (pthread_equal(pthread_self(), worker->thread))
 		deliver(&errand->item);
 	else

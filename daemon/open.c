@@ -59,12 +59,16 @@ static int read_secrets(struct server *server, const struct image *image, struct
 /* Waiting for its lock would be waiting for ourselves. */
 static bool is_loaded(const struct server *server, int fd)
 {
-	struct stat new, loaded;
+	struct stat st;
 
-	for (unsigned int i = 0; i < server->nr_exports; i++)
-		if (fstat(fd, &new) == 0 && fstat(server->images[i]->store.fd, &loaded) == 0 &&
-		    new.st_ino == loaded.st_ino &&new.st_dev == loaded.st_dev)
+	if (fstat(fd, &st) < 0)
+		return false;
+	for (unsigned int i = 0; i < server->nr_exports; i++) {
+		const struct store *store = &server->images[i]->store;
+
+		if (store->inode == st.st_ino && store->device == st.st_dev)
 			return true;
+	}
 	return false;
 }
 

@@ -13,6 +13,7 @@
 #include "actions.h"
 #include "base/log.h"
 #include "open.h"
+#include "resources.h"
 #include "sandbox/sandbox.h"
 #include "worker.h"
 
@@ -62,22 +63,28 @@ static int share_images(struct server *server)
 		if (!lanes)
 			return -ENOMEM;
 		for (unsigned int w = 0; w < server->nr_threads; w++)
-			lanes[w] = server->workers[w].lane_of[i];
+			lanes[w] = &server->workers[w].lanes[i];
 		server->lanes[i] = lanes;
 		map_set_lanes(&server->images[i]->disk.map, lanes, server->nr_threads);
 	}
 	return 0;
 }
 
+static unsigned int count_workers(const struct options *options)
+{
+	long online = sysconf(_SC_NPROCESSORS_ONLN);
+
+	if (options->nr_workers)
+		return options->nr_workers;
+	return online < 1 ? 1 : (unsigned int)min_u64((uint64_t)online, WORKERS_MAX);
+}
+
 /* All that they need; they begin with run_workers(). */
 static int make_workers(struct server *server)
 {
-	long online = sysconf(_SC_NPROCESSORS_ONLN);
-	unsigned int nr = server->options->nr_workers;
+	const unsigned int nr = count_workers(server->options);
 	int r = 0;
 
-	if (nr == 0)
-		nr = online < 1 ? 1 : (unsigned int)min_u64((uint64_t)online, WORKERS_MAX);
 	server->workers = calloc(nr + 1, sizeof(*server->workers));
 	if (!server->workers)
 		return -ENOMEM;
@@ -126,12 +133,15 @@ static int choose_engine(struct server *server)
 	struct ring *ring;
 	int r;
 
+	/* Sockets take none of the system's few requests of Linux AIO. */
 	server->new_ring = ring_aio_new;
+	server->ring_entries = RING_ENTRIES;
 	if (wanted == ENGINE_AIO)
 		return EXIT_OK;
 	r = ring_uring_new(1, &ring);
 	if (r == 0) {
 		server->new_ring = ring_uring_new;
+		server->ring_entries = RING_ENTRIES + RING_SOCKET_ENTRIES;
 		ring_free(ring);
 		return EXIT_OK;
 	}
@@ -178,8 +188,10 @@ static int prepare(struct server *server)
 static int open_images(struct server *server)
 {
 	struct problem problem;
-	int r = server_open_images(server, &problem);
+	int r;
 
+	resources_reserve(server->account->nr_exports, count_workers(server->options));
+	r = server_open_images(server, &problem);
 	return r < 0 ? tell(r, &problem) : EXIT_OK;
 }
 
@@ -237,8 +249,9 @@ static int set_up(struct server *server)
 		code = apply_account(server);
 	if (code != EXIT_OK)
 		return code;
-	control_events_init(&server->events, server->images, server->nr_exports);
-	r = make_workers(server);
+	r = control_events_init(&server->events, server->images, server->nr_exports);
+	if (r == 0)
+		r = make_workers(server);
 	return r < 0 ? failed_workers(server, r) : open_control(server);
 }
 
@@ -374,6 +387,7 @@ int server_stop(struct server *server)
 		image_free(server->images[i]);
 		free(server->lanes[i]);
 	}
+	control_events_done(&server->events);
 	free(server->workers);
 	ring_free(server->ring);
 	server->trace = trace_free(server->trace);

@@ -32,6 +32,7 @@ struct server {
 	uint8_t boot_id[SEAL_UUID_BYTES];
 	const struct xts_ops *xts;
 	int (*new_ring)(unsigned int entries, struct ring **ret_ring); /* the workers' engine */
+	unsigned int ring_entries;				       /* for it */
 	struct ring *ring;   /* opening and closing; in between under @changes */
 	struct trace *trace; /* of all rings; NULL: no --trace */
 

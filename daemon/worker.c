@@ -216,19 +216,32 @@ static void resume_paused(struct worker *worker)
 
 /* ---- connections ---- */
 
-void worker_begin_conn(struct worker *worker, int fd, bool is_tcp)
+/* One that somebody has left, before one whose memory was never touched. */
+static struct conn *take_place(struct worker *worker)
 {
 	struct conn *conn = worker->free_conns;
 
-	if (!conn || atomic_load(&worker->server->stopping)) {
-		if (!conn)
+	if (conn)
+		worker->free_conns = conn->next;
+	else
+		conn = &worker->conns[worker->nr_conns_begun++];
+	worker->nr_conns++;
+	return conn;
+}
+
+void worker_begin_conn(struct worker *worker, int fd, bool is_tcp)
+{
+	const bool has_place = worker_has_place(worker);
+	struct conn *conn;
+
+	if (!has_place || atomic_load(&worker->server->stopping)) {
+		if (!has_place)
 			worker_warn(worker, "a connection was refused: there are %u already",
 				    worker->nr_conns * worker->server->nr_workers);
 		close(fd);
 		return;
 	}
-	worker->free_conns = conn->next;
-	worker->nr_conns++;
+	conn = take_place(worker);
 	memset(conn, 0, offsetof(struct conn, recv_bytes));
 	conn->worker = worker;
 	conn->fd = fd;
@@ -253,7 +266,7 @@ static void deliver_all(struct worker *worker)
 
 static void check_deadlines(struct worker *worker)
 {
-	for (unsigned int i = 0; i < WORKER_CONNS_MAX; i++) {
+	for (unsigned int i = 0; i < worker->nr_conns_begun; i++) {
 		struct conn *conn = &worker->conns[i];
 
 		if (conn->fd < 0 || conn->chosen || conn->recv_over ||
@@ -277,7 +290,7 @@ static void cut_stalled(struct worker *worker)
 	}
 	if (worker->now_ms < worker->served_ms + CONN_STALL_MS)
 		return;
-	for (unsigned int i = 0; i < WORKER_CONNS_MAX; i++) {
+	for (unsigned int i = 0; i < worker->nr_conns_begun; i++) {
 		struct conn *conn = &worker->conns[i];
 
 		if (conn->fd < 0 || !conn_is_stalling(conn) ||
@@ -338,14 +351,14 @@ static void tick(struct worker *worker)
 	if (worker->background)
 		return;
 	for (unsigned int i = worker->number; i < server->nr_exports; i += server->nr_workers) {
-		map_tick(&server->images[i]->disk.map, worker->lane_of[i], now);
+		map_tick(&server->images[i]->disk.map, &worker->lanes[i], now);
 		tell_of_failure(server, i);
 	}
 }
 
 static void stop_conns(struct worker *worker, bool cut)
 {
-	for (unsigned int i = 0; i < WORKER_CONNS_MAX; i++)
+	for (unsigned int i = 0; i < worker->nr_conns_begun; i++)
 		if (worker->conns[i].fd >= 0)
 			conn_stop(&worker->conns[i], cut);
 }
@@ -454,17 +467,12 @@ static int init_memory(struct worker *worker)
 	(void)madvise(arena, WORKER_BUFFER_BYTES, MADV_DONTDUMP);
 	worker->slots = calloc(WORKER_REQUESTS_MAX, sizeof(*worker->slots));
 	worker->conns = calloc(WORKER_CONNS_MAX, sizeof(*worker->conns));
-	worker->lanes = calloc(EXPORTS_MAX, sizeof(*worker->lanes));
+	worker->lanes = calloc(worker->server->nr_exports, sizeof(*worker->lanes));
 	if (!worker->slots || !worker->conns || !worker->lanes)
 		return -ENOMEM;
 	for (unsigned int i = WORKER_REQUESTS_MAX; i-- > 0;) {
 		worker->slots[i].next = worker->free_slots;
 		worker->free_slots = &worker->slots[i];
-	}
-	for (unsigned int i = WORKER_CONNS_MAX; i-- > 0;) {
-		worker->conns[i].fd = -1;
-		worker->conns[i].next = worker->free_conns;
-		worker->free_conns = &worker->conns[i];
 	}
 	return 0;
 }
@@ -483,7 +491,6 @@ static int init_lanes(struct worker *worker)
 		lane->inbox = &worker->inbox;
 		lane->notify = notify;
 		lane->worker = worker;
-		worker->lane_of[i] = lane;
 	}
 	return 0;
 }
@@ -500,7 +507,7 @@ int worker_init(struct worker *worker, struct server *server, unsigned int numbe
 		return -errno;
 	r = init_memory(worker);
 	if (r == 0)
-		r = server->new_ring(RING_ENTRIES, &worker->ring);
+		r = server->new_ring(server->ring_entries, &worker->ring);
 	if (r == 0 && server->trace)
 		r = ring_trace_new(server->trace, number + 1, worker->ring, &worker->ring);
 	if (r == 0)
@@ -512,7 +519,7 @@ void worker_done(struct worker *worker)
 {
 	worker->background = background_free(worker->background);
 	if (worker->lanes)
-		for (unsigned int i = 0; i < EXPORTS_MAX; i++)
+		for (unsigned int i = 0; i < worker->server->nr_exports; i++)
 			image_lane_done(&worker->lanes[i]);
 	free(worker->lanes);
 	ring_free(worker->ring);

@@ -32,8 +32,7 @@ struct worker {
 	_Atomic bool asleep;	/* or about to be: who posts something wakes it */
 	struct ring_op wake_op; /* polls it */
 	struct ring *ring;
-	struct lane *lanes; /* by export */
-	struct lane *lane_of[EXPORTS_MAX];
+	struct lane *lanes;  /* by export */
 	uint64_t now_ms;     /* CLOCK_MONOTONIC, at the last turn */
 	uint64_t stop_at_ms; /* clients are cut off then; 0: not stopping */
 	bool drained;	     /* while stopping: all connections have ended */
@@ -43,8 +42,9 @@ struct worker {
 	uint8_t *arena;
 	struct conn_slot *slots; /* WORKER_REQUESTS_MAX */
 	struct conn_slot *free_slots;
-	struct conn *conns; /* WORKER_CONNS_MAX */
-	struct conn *free_conns;
+	struct conn *conns;	     /* WORKER_CONNS_MAX; a place costs memory once it was used */
+	unsigned int nr_conns_begun; /* of them, ever used: the first ones */
+	struct conn *free_conns;     /* of those */
 	unsigned int nr_conns;
 	_Atomic unsigned int nr_slots_busy; /* written by this worker, read by any */
 	struct conn *starved_first;	    /* connections that wait for a slot or a buffer */
@@ -66,6 +66,12 @@ int MUST_CHECK worker_init(struct worker *worker, struct server *server, unsigne
 void worker_done(struct worker *worker);
 
 int MUST_CHECK worker_run(struct worker *worker);
+
+/* Is there a place for one more connection? On this worker's thread. */
+static inline bool worker_has_place(const struct worker *worker)
+{
+	return worker->free_conns || worker->nr_conns_begun < WORKER_CONNS_MAX;
+}
 
 /* A connection to serve, on this worker's thread. Owns @fd; closed when there is no place for it. */
 void worker_begin_conn(struct worker *worker, int fd, bool is_tcp);

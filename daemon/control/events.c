@@ -3,6 +3,7 @@
 #include "control/events.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <time.h>
@@ -10,13 +11,28 @@
 
 #include "control/report.h"
 
-void control_events_init(struct control_events *events, struct image *const *images,
-			 unsigned int nr_images)
+int control_events_init(struct control_events *events, struct image *const *images,
+			unsigned int nr_images)
 {
+	struct control_channel *channels = calloc(nr_images, sizeof(*channels));
+
+	if (!channels)
+		return -ENOMEM;
 	pthread_mutex_init(&events->lock, NULL);
+	events->channels = channels;
 	events->nr_channels = nr_images;
 	for (unsigned int i = 0; i < nr_images; i++)
-		events->channels[i].image = images[i];
+		channels[i].image = images[i];
+	return 0;
+}
+
+void control_events_done(struct control_events *events)
+{
+	if (!events->channels)
+		return;
+	pthread_mutex_destroy(&events->lock);
+	free(events->channels);
+	*events = (struct control_events){ 0 };
 }
 
 static struct control_channel *find_channel(struct control_events *events,

@@ -30,9 +30,9 @@ struct control_channel {
 };
 
 struct control_events {
-	unsigned int nr_channels; /* frozen */
-	pthread_mutex_t lock;	  /* for what is below; held for a moment only */
-	struct control_channel channels[EXPORTS_MAX];
+	unsigned int nr_channels;	  /* frozen */
+	pthread_mutex_t lock;		  /* for what is below; held for a moment only */
+	struct control_channel *channels; /* by image; memory is touched as events come */
 	struct control_follower *followers;
 	unsigned int nr_followers;
 };
@@ -45,9 +45,15 @@ struct control_follower {
 	struct control_follower *next;
 };
 
-/* Before any thread publishes. @images (EXPORTS_MAX at most) are borrowed. */
-void control_events_init(struct control_events *events, struct image *const *images,
-			 unsigned int nr_images);
+/*
+ * Before any thread publishes. @images are borrowed. @events: zeroed.
+ * Returns 0 (control_events_done() it) or -ENOMEM.
+ */
+int MUST_CHECK control_events_init(struct control_events *events, struct image *const *images,
+				   unsigned int nr_images);
+
+/* When nobody publishes or follows any more. Accepts a zeroed struct. */
+void control_events_done(struct control_events *events);
 
 /*
  * Tell those who follow @image. @event: an object with at least "event", its

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct parsing {
@@ -161,7 +162,12 @@ static int take_exports(struct parsing *parsing, const json_t *value, void *into
 	if (!json_is_array(value))
 		return wrong(parsing, "exports", "must be a list");
 	if (json_array_size(value) > EXPORTS_MAX)
-		return wrong(parsing, "exports", "has more than 16");
+		return wrong(parsing, "exports", "has more than 1024");
+	policy->exports = calloc(json_array_size(value) + 1, sizeof(*policy->exports));
+	if (!policy->exports) {
+		problem_set(parsing->problem, "policy", parsing->path, "no memory");
+		return -ENOMEM;
+	}
 	for (unsigned int i = 0; i < json_array_size(value); i++) {
 		const json_t *export = json_array_get(value, i);
 		int r;
@@ -177,7 +183,7 @@ static int take_exports(struct parsing *parsing, const json_t *value, void *into
 	parsing->place[0] = '\0';
 	return 0;
 }
-_Static_assert(EXPORTS_MAX == 16, "says the message");
+_Static_assert(EXPORTS_MAX == 1024, "says the message");
 
 static const struct member policy_members[] = {
 	{ "encryption", take_encryption },
@@ -194,13 +200,19 @@ int policy_parse(const char *text, size_t nr_bytes, const char *path, struct pol
 	json_t *object = json_loadb(text, nr_bytes, JSON_REJECT_DUPLICATES, &error);
 	int r;
 
+	memset(ret_policy, 0, sizeof(*ret_policy));
 	if (!object) {
 		problem_set(problem, "policy", path, "line %d, column %d: %s", error.line,
 			    error.column, error.text);
 		return json_error_code(&error) == json_error_out_of_memory ? -ENOMEM : -EINVAL;
 	}
-	memset(ret_policy, 0, sizeof(*ret_policy));
 	r = take_members(&parsing, object, policy_members, ret_policy);
 	json_decref(object);
 	return r;
+}
+
+void policy_done(struct policy *policy)
+{
+	free(policy->exports);
+	memset(policy, 0, sizeof(*policy));
 }

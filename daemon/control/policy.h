@@ -29,15 +29,18 @@ struct policy {
 	enum policy_wish encryption;	/* of every image that has no wish of its own */
 	char directory[PATH_BYTES_MAX]; /* absolute; its *.seal are exports; "": none */
 	unsigned int nr_exports;
-	struct policy_export exports[EXPORTS_MAX];
+	struct policy_export *exports; /* malloc'ed */
 };
 
 /*
  * Take the @nr_bytes of @text, the content of the file @path, for a policy. No
  * file is looked at. Returns 0, or with *problem: -EINVAL: it is none, and the
- * line, or the member, says where; -ENOMEM. *ret_policy is then unspecified.
+ * line, or the member, says where; -ENOMEM. policy_done() is due in either case.
  */
 int MUST_CHECK policy_parse(const char *text, size_t nr_bytes, const char *path,
 			    struct policy *ret_policy, struct problem *problem);
+
+/* Accepts a zeroed struct. */
+void policy_done(struct policy *policy);
 
 #endif

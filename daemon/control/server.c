@@ -47,8 +47,9 @@ struct control_seat {
 };
 
 struct control {
-	struct control_listener listeners[EXPORTS_MAX];
+	struct control_listener *listeners; /* by image */
 	unsigned int nr_listeners;
+	struct pollfd *fds; /* theirs, and @stop_fd */
 	const struct control_actions *actions;
 	pthread_t thread; /* accepts */
 	bool running;
@@ -138,7 +139,7 @@ static void *run(void *arg)
 {
 	struct control *control = arg;
 	unsigned int nr = control->nr_listeners;
-	struct pollfd fds[EXPORTS_MAX + 1];
+	struct pollfd *fds = control->fds;
 
 	for (unsigned int i = 0; i < nr; i++)
 		fds[i] = (struct pollfd){ .fd = control->listeners[i].fd, .events = POLLIN };
@@ -215,14 +216,32 @@ static void free_control(struct control *control)
 	}
 	if (control->stop_fd >= 0)
 		close(control->stop_fd);
+	free(control->fds);
+	free(control->listeners);
 	free(control);
+}
+
+static struct control *allocate(unsigned int nr_images)
+{
+	struct control *control = calloc(1, sizeof(*control));
+
+	if (!control)
+		return NULL;
+	control->stop_fd = -1;
+	control->listeners = calloc(nr_images, sizeof(*control->listeners));
+	control->fds = calloc(nr_images + 1, sizeof(*control->fds));
+	if (!control->listeners || !control->fds) {
+		free_control(control);
+		return NULL;
+	}
+	return control;
 }
 
 int control_new(struct image *const *images, unsigned int nr_images, const struct runtime *runtime,
 		const struct control_actions *actions, struct control **ret_control,
 		struct problem *problem)
 {
-	struct control *control = calloc(1, sizeof(*control));
+	struct control *control = allocate(nr_images);
 	int r = 0;
 
 	if (!control) {

@@ -160,7 +160,7 @@ static void decode(const struct conn *conn, const struct nbds_request *wire, enu
 		   struct request *request)
 {
 	request->op = op;
-	request->lane = conn->worker->lane_of[conn->session.export_index];
+	request->lane = &conn->worker->lanes[conn->session.export_index];
 	request->first_sector = bytes_to_sectors(wire->offset_bytes);
 	request->nr_sectors = bytes_to_sectors(wire->length_bytes);
 	request->fua = wire->flags & NBD_CMD_FLAG_FUA;
@@ -177,7 +177,7 @@ static struct gate_limits limits_of(const struct conn *conn)
 {
 	const struct nbds_session *session = &conn->session;
 	const struct nbds_export *export = &session->exports[session->export_index];
-	const struct lane *lane = conn->worker->lane_of[session->export_index];
+	const struct lane *lane = &conn->worker->lanes[session->export_index];
 
 	return (struct gate_limits){
 		.disk_bytes = export->bytes,

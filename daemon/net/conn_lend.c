@@ -60,7 +60,7 @@ bool conn_lend(struct conn_slot *slot)
 
 	if (!other)
 		return false;
-	slot->request.lane = other->lane_of[slot->conn->session.export_index];
+	slot->request.lane = &other->lanes[slot->conn->session.export_index];
 	slot->request.done = carried_out;
 	slot->item.deliver = carry_out;
 	worker_post(other, &slot->item);

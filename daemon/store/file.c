@@ -77,7 +77,8 @@ static const struct store_ops file_ops = {
 
 /* ---- opening ---- */
 
-static int file_length(int fd, uint64_t *ret_bytes, uint64_t *ret_inode)
+/* Fills in what the file system says of @fd: length, inode, device. */
+static int look_at(int fd, struct store *ret_store)
 {
 	struct stat st;
 
@@ -85,12 +86,13 @@ static int file_length(int fd, uint64_t *ret_bytes, uint64_t *ret_inode)
 		return -errno;
 	if (S_ISDIR(st.st_mode))
 		return -EISDIR;
-	*ret_inode = st.st_ino;
+	ret_store->inode = st.st_ino;
+	ret_store->device = st.st_dev;
 	if (S_ISBLK(st.st_mode))
-		return ioctl(fd, BLKGETSIZE64, ret_bytes) < 0 ? -errno : 0;
+		return ioctl(fd, BLKGETSIZE64, &ret_store->bytes) < 0 ? -errno : 0;
 	if (!S_ISREG(st.st_mode))
 		return -EINVAL;
-	*ret_bytes = (uint64_t)st.st_size;
+	ret_store->bytes = (uint64_t)st.st_size;
 	return 0;
 }
 
@@ -193,27 +195,21 @@ static int lock_wait(int fd, enum store_lock lock, int wait_ms)
 
 int store_file_init(struct store *store, int fd, enum store_lock lock, int wait_ms)
 {
-	uint64_t bytes, inode;
-	int r;
+	struct store found = { .ops = &file_ops, .fd = fd };
+	int r = look_at(fd, &found);
 
-	r = file_length(fd, &bytes, &inode);
 	if (r == 0)
 		r = make_blocking(fd);
 	if (r == 0)
 		r = lock_wait(fd, lock, wait_ms);
 	/* Again: before we had the lock, its holder might still change the length. */
 	if (r == 0)
-		r = file_length(fd, &bytes, &inode);
+		r = look_at(fd, &found);
 	if (r < 0) {
 		close(fd);
 		return r;
 	}
-	*store = (struct store){
-		.ops = &file_ops,
-		.fd = fd,
-		.bytes = bytes,
-		.inode = inode,
-		.in_memory = is_in_memory(fd),
-	};
+	found.in_memory = is_in_memory(fd);
+	*store = found;
 	return 0;
 }

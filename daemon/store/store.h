@@ -22,10 +22,11 @@ struct store_ops {
 
 struct store {
 	const struct store_ops *ops;
-	int fd;		/* what ring operations name; owned by the store */
-	uint64_t bytes; /* length when opened */
-	uint64_t inode; /* st_ino of what was opened */
-	bool in_memory; /* on a file system that has no device to wait for: tmpfs */
+	int fd;		 /* what ring operations name; owned by the store */
+	uint64_t bytes;	 /* length when opened */
+	uint64_t inode;	 /* st_ino of what was opened ... */
+	uint64_t device; /* ... and its st_dev */
+	bool in_memory;	 /* on a file system that has no device to wait for: tmpfs */
 };
 
 /*

@@ -37,11 +37,12 @@ enum {
 
 /* The data path, per worker. */
 enum {
+	LISTENERS_MAX = 16,
 	WORKERS_MAX = 64,
-	WORKER_REQUESTS_MAX = 256, /* request slots of a worker */
-	WORKER_CONNS_MAX = 64,
-	WORKER_BUFFER_BYTES = 64 << 20,		  /* payload arena, touched as it is used */
-	CONN_REQUESTS_MAX = 64,			  /* then we stop reading the socket */
+	WORKER_REQUESTS_MAX = 256,	/* request slots of a worker */
+	WORKER_CONNS_MAX = 1024,	/* places for connections, touched as they are used */
+	WORKER_BUFFER_BYTES = 64 << 20, /* payload arena, touched as it is used */
+	CONN_REQUESTS_MAX = 64,		/* then we stop reading the socket */
 	CONN_BYTES_MAX = WORKER_BUFFER_BYTES / 2, /* of the arena; likewise */
 	CONN_TURN_BYTES = 256 << 10, /* READs a connection begins in a turn: what a cache holds */
 	CONN_LEND_BYTES_MIN = 64 << 10, /* shorter requests are not worth another worker */
@@ -55,7 +56,9 @@ enum {
 	REQ_RUNS_MAX = 64,		/* more: the range is served in rounds */
 	REQ_EXTENTS_MAX = 1024,		/* descriptors in one BLOCK_STATUS reply */
 	ZERO_CHUNK_BYTES = 1 << 20,	/* WRITE_ZEROES with NO_HOLE, per round */
-	RING_ENTRIES = 1024,		/* ring operations in flight per worker */
+	RING_ENTRIES = 1024,		/* operations on files in flight per worker */
+	/* And on sockets: whoever waits for his client must not keep others from the ring. */
+	RING_SOCKET_ENTRIES = 2 * WORKER_CONNS_MAX + LISTENERS_MAX,
 };
 
 /* NBD (proto.md: strings end at 4096 bytes). */
@@ -65,11 +68,10 @@ enum {
 	NBD_OPTION_SKIP_MAX = 1 << 20,	 /* longer still: the connection is closed */
 	NBD_OPTIONS_MAX = 64,		 /* options in one handshake */
 	NBD_CONTEXTS_MAX = 2,
-	EXPORTS_MAX = 16,
+	EXPORTS_MAX = 1024,	     /* of a daemon */
 	EXPORT_NAME_BYTES_MAX = 255, /* of our own exports */
 	EXPORT_DESCRIPTION_BYTES_MAX = 255,
 	HANDSHAKE_MS = 10000,
-	LISTENERS_MAX = 16,
 	LISTEN_WAIT_MS = 1000,	       /* for the ring of a killed server to let go of its socket */
 	LISTENER_NAME_BYTES_MAX = 255, /* systemd's FDNAME_MAX */
 	STOP_MS = 2000, /* clients get this long to take their replies when we stop */
@@ -77,7 +79,7 @@ enum {
 
 /* The policy file. */
 enum {
-	POLICY_BYTES_MAX = 256 << 10, /* 16 exports with the longest paths fit */
+	POLICY_BYTES_MAX = 16 << 20, /* all exports with the longest paths fit */
 };
 _Static_assert(POLICY_BYTES_MAX > EXPORTS_MAX * 2 * PATH_BYTES_MAX, "with room to spare");
 

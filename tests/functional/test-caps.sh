@@ -25,7 +25,7 @@ echo '- stall'
 
 for workers in 1 2; do
 	start_daemon --socket "$socket" --key-file key --workers $workers image.seal
-	"$python" "$caps" places "$socket" $((workers * 64))
+	"$python" "$caps" places "$socket" $((workers * 1024))
 	# 50 were refused, on each worker 10 lines and later one about the others.
 	refused=$(grep -c 'a connection was refused' "$daemon_log")
 	((refused >= 1 && refused <= 10 * workers)) || fail "$refused lines about refused connections"

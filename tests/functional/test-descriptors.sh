@@ -39,6 +39,20 @@ grep -aq 'created closed' closed.seal && fail "messages are in the image"
 expect_exit 0 "$sealblk" check --key-file key closed.seal
 echo '- nor into one that is being made'
 
+# ---- a soft limit is raised ---------------------------------------------------------------
+(
+	ulimit -Sn 40
+	exec "$sealblkd" --socket "$socket" --key-file key image.seal
+) >log 2>&1 &
+daemon_pid=$! daemon_log=$TEST_DIR/log
+own_pid "$daemon_pid"
+wait_for 10 grep -q ready log || fail "the daemon does not serve"
+! grep 'hard limit' log || fail "there is nothing to raise"
+limit=$(awk '/^Max open files/ { print $4 }' "/proc/$daemon_pid/limits")
+((limit > 1024)) || fail "still $limit open files"
+stop_daemon
+echo '- a soft limit is raised'
+
 # ---- too few ----------------------------------------------------------------------------
 # Takes connections until none is answered, says so, and keeps them until its input ends.
 cat >hoard.py <<'PY'
@@ -64,6 +78,8 @@ PY
 daemon_pid=$! daemon_log=$TEST_DIR/log
 own_pid "$daemon_pid"
 wait_for 10 grep -q ready log || fail "the daemon does not serve"
+grep -Eq '1 exports and 1024 connections may need 1[0-9]{3} open files, and the hard limit is 40: raise it \(LimitNOFILE=' \
+	log || fail "not said: the limit is too low"
 mkfifo leave
 python3 hoard.py "$socket" <leave >hoarded &
 hoarder=$!

@@ -152,7 +152,7 @@ refused '{"encryption": false, "directory": "DIR/nowhere"}' \
 	'its directory .*/nowhere cannot be read: No such file or directory'
 refused '{"encryption": false, "directory": "DIR/key"}' \
 	'its directory .*/key cannot be read: Not a directory'
-head -c 300000 /dev/zero | tr '\0' ' ' >"$policy"
+head -c 17000000 /dev/zero | tr '\0' ' ' >"$policy"
 hang_up "^sealblkd: error: policy $policy: cannot be read: File too large; "
 rm "$policy"
 hang_up "^sealblkd: error: policy $policy: cannot be read: No such file or directory; "
@@ -225,9 +225,9 @@ say_policy '{"exports": [{"name": "x", "image": "DIR/extra.seal"}]}'
 refused_start 1 'extra.seal: given twice: it is an export already' extra.seal
 refused_start 1 'two exports have the name "x"' --export x=listed.seal
 mkdir many
-for ((i = 0; i < 17; i++)); do touch "many/$i.seal"; done
+for ((i = 0; i < 1025; i++)); do touch "many/$i.seal"; done
 say_policy '{"directory": "DIR/many"}'
-refused_start 1 'more than 16 exports: ".*" is one too many'
+refused_start 1 'more than 1024 exports: ".*" is one too many'
 rm many/*
 touch "many/$(printf '\xff').seal"
 refused_start 1 'seal" is not UTF-8'

@@ -176,7 +176,7 @@ Test(control_clients, events_begin_with_the_state_and_end_when_the_daemon_stops)
 
 	cr_assert_not_null(events);
 	set_up_with(&served, &actions);
-	control_events_init(events, &served.fixture.image, 1);
+	cr_assert_eq(control_events_init(events, &served.fixture.image, 1), 0);
 	fd = call(&served);
 	cr_assert_eq(send(fd, request, strlen(request), MSG_NOSIGNAL), (ssize_t)strlen(request));
 	cr_assert_gt(recv(fd, line, sizeof(line) - 1, 0), 0);
@@ -189,5 +189,6 @@ Test(control_clients, events_begin_with_the_state_and_end_when_the_daemon_stops)
 	cr_expect(begins(hear(fd), "{\"event\":\"end\",\"time\":\""), "%s", answer);
 	cr_expect_eq(events->nr_followers, 0);
 	fixture_done(&served.fixture);
+	control_events_done(events);
 	free(events);
 }

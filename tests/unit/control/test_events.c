@@ -21,8 +21,14 @@ static struct hub hub_new(void)
 	struct hub hub = { calloc(1, sizeof(*hub.events)) };
 
 	cr_assert_not_null(hub.events);
-	control_events_init(hub.events, images, 2);
+	cr_assert_eq(control_events_init(hub.events, images, 2), 0);
 	return hub;
+}
+
+static void hub_free(struct hub hub)
+{
+	control_events_done(hub.events);
+	free(hub.events);
 }
 
 static void publish(struct hub hub, const struct image *image, int number)
@@ -77,7 +83,7 @@ Test(control_events, a_follower_hears_of_its_image_from_then_on_and_of_no_other)
 	cr_expect(!is_awake(&follower));
 	control_unfollow(hub.events, &follower);
 	publish(hub, &one, 5);
-	free(hub.events);
+	hub_free(hub);
 }
 
 Test(control_events, who_falls_behind_loses_the_oldest_and_is_told_how_many)
@@ -102,7 +108,7 @@ Test(control_events, who_falls_behind_loses_the_oldest_and_is_told_how_many)
 	cr_expect_eq(hear(hub, &slow, &nr_lost), -1);
 	control_unfollow(hub.events, &slow);
 	control_unfollow(hub.events, &quick);
-	free(hub.events);
+	hub_free(hub);
 }
 
 Test(control_events, what_is_too_long_or_found_no_memory_counts_as_lost)
@@ -124,7 +130,7 @@ Test(control_events, what_is_too_long_or_found_no_memory_counts_as_lost)
 	cr_expect_eq(hear(hub, &follower, &nr_lost), 7);
 	cr_expect_eq(nr_lost, 1);
 	control_unfollow(hub.events, &follower);
-	free(hub.events);
+	hub_free(hub);
 }
 
 Test(control_events, a_line_that_just_fits_arrives_whole)
@@ -143,7 +149,7 @@ Test(control_events, a_line_that_just_fits_arrives_whole)
 	cr_expect_eq(control_next_event(hub.events, &follower, line, &nr_lost), sizeof(line));
 	cr_expect_eq(line[sizeof(line) - 1], '\n');
 	control_unfollow(hub.events, &follower);
-	free(hub.events);
+	hub_free(hub);
 }
 
 Test(control_events, there_are_only_so_many_followers)
@@ -162,7 +168,7 @@ Test(control_events, there_are_only_so_many_followers)
 		control_unfollow(hub.events, &followers[i]);
 	cr_expect_eq(hub.events->nr_followers, 0);
 	cr_expect_null(hub.events->followers);
-	free(hub.events);
+	hub_free(hub);
 }
 
 struct publisher {

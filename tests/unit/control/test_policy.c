@@ -13,6 +13,7 @@ static struct problem problem;
 
 static int parse(const char *text)
 {
+	policy_done(&policy);
 	return policy_parse(text, strlen(text), "/p", &policy, &problem);
 }
 
@@ -124,7 +125,7 @@ Test(policy, keeps_within_the_limits)
 	cr_expect_eq(strlen(policy.exports[EXPORTS_MAX - 1].name), EXPORT_NAME_BYTES_MAX);
 	cr_expect_eq(strlen(policy.exports[EXPORTS_MAX - 1].image), PATH_BYTES_MAX - 1);
 	cr_expect_eq(parse_many(EXPORTS_MAX + 1, 3, 3), -EINVAL);
-	cr_expect_str_eq(problem.text, "policy /p: \"exports\" has more than 16");
+	cr_expect_str_eq(problem.text, "policy /p: \"exports\" has more than 1024");
 	cr_expect_eq(parse_many(1, EXPORT_NAME_BYTES_MAX + 1, 3), -EINVAL);
 	cr_expect_str_eq(problem.text, "policy /p: exports[0]: \"name\" is too long");
 	cr_expect_eq(parse_many(1, 3, PATH_BYTES_MAX), -EINVAL);
@@ -139,7 +140,9 @@ Test(policy, a_deep_or_cut_text_is_refused_and_nothing_worse)
 
 	memset(deep, '[', sizeof(deep) - 1);
 	cr_expect_eq(parse(deep), -EINVAL);
-	for (size_t nr = 0; nr < strlen(whole); nr++)
+	for (size_t nr = 0; nr < strlen(whole); nr++) {
+		policy_done(&policy);
 		cr_expect_eq(policy_parse(whole, nr, "/p", &policy, &problem), -EINVAL, "%zu", nr);
+	}
 	cr_expect_eq(parse(whole), 0);
 }

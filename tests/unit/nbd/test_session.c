@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The session machine: stages, pieces of any size, and hostile streams. */
+#include <stdio.h>
+
 #include "unit/nbd/nbd_script.h"
 
 static struct script script;
@@ -162,7 +164,7 @@ Test(nbds_session, a_list_of_the_longest_exports_passes_the_smallest_room)
 	static char name[EXPORTS_MAX][EXPORT_NAME_BYTES_MAX + 1];
 	static char description[EXPORT_DESCRIPTION_BYTES_MAX + 1];
 	static uint8_t room[NBDS_OUT_BYTES_MIN];
-	struct nbds_export exports[EXPORTS_MAX];
+	static struct nbds_export exports[EXPORTS_MAX];
 	struct nbds_out out = { .bytes = room, .capacity_bytes = sizeof(room) };
 	struct nbds_session session;
 	enum nbds_progress progress;
@@ -171,7 +173,7 @@ Test(nbds_session, a_list_of_the_longest_exports_passes_the_smallest_room)
 
 	memset(description, 'd', EXPORT_DESCRIPTION_BYTES_MAX);
 	for (unsigned int i = 0; i < EXPORTS_MAX; i++) {
-		memset(name[i], 'a' + (int)i, EXPORT_NAME_BYTES_MAX);
+		snprintf(name[i], sizeof(name[i]), "%0*u", EXPORT_NAME_BYTES_MAX, i);
 		exports[i] = test_exports[0];
 		exports[i].name = name[i];
 		exports[i].description = description;
