@@ -13,9 +13,17 @@
 struct dirty_store;
 
 struct dirty_store_ops {
-	/* DIRTY_FILE_BYTES of zeroed, preallocated memory. 0, -ENOSPC or a negative errno. */
+	/*
+	 * DIRTY_FILE_BYTES of zeroes. The header and the first DIRTY_BACKED_RECORDS of both
+	 * areas are preallocated. 0, -ENOSPC or a negative errno.
+	 */
 	int (*create)(struct dirty_store *store, const uint8_t uuid[SEAL_UUID_BYTES],
 		      const uint8_t nonce[SEAL_NONCE_BYTES], void **ret_memory);
+	/*
+	 * Preallocate @nr_bytes more, from @offset_bytes of @memory on. NULL: all is there.
+	 * 0, -ENOSPC or a negative errno. Does not wait for a disk.
+	 */
+	int (*grow)(struct dirty_store *store, void *memory, size_t offset_bytes, size_t nr_bytes);
 	/* One that an earlier open left. 0, -ENOENT or a negative errno. */
 	int (*find)(struct dirty_store *store, const uint8_t uuid[SEAL_UUID_BYTES],
 		    const uint8_t nonce[SEAL_NONCE_BYTES], void **ret_memory);

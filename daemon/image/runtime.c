@@ -51,6 +51,51 @@ static int map_file(int fd, void **ret_memory)
 	return r;
 }
 
+enum {
+	BACKED_BYTES = DIRTY_BACKED_RECORDS * sizeof(struct dirty_record),
+	AREA_BYTES = DIRTY_AREA_RECORDS * sizeof(struct dirty_record),
+};
+
+/* Since Linux 5.14. */
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
+static bool can_grow(void)
+{
+	return madvise(NULL, 0, MADV_POPULATE_WRITE) == 0;
+}
+
+/* What must be there at once: a full tmpfs must not show as SIGBUS later. */
+static int preallocate(int fd)
+{
+	int r;
+
+	if (!can_grow())
+		return -posix_fallocate(fd, 0, DIRTY_FILE_BYTES);
+	if (ftruncate(fd, DIRTY_FILE_BYTES) < 0)
+		return -errno;
+	r = -posix_fallocate(fd, 0, sizeof(struct dirty_header) + BACKED_BYTES);
+	if (r == 0)
+		r = -posix_fallocate(fd, sizeof(struct dirty_header) + AREA_BYTES, BACKED_BYTES);
+	return r;
+}
+
+/* A page of tmpfs that has been written to has its memory for good. */
+static int dirty_grow(struct dirty_store *store, void *memory, size_t offset_bytes, size_t nr_bytes)
+{
+	const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	const size_t begin = offset_bytes / page * page;
+
+	(void)store;
+	if (!can_grow())
+		return 0; /* all of it is there already */
+	if (madvise((uint8_t *)memory + begin, offset_bytes + nr_bytes - begin,
+		    MADV_POPULATE_WRITE) == 0)
+		return 0;
+	return errno == EFAULT ? -ENOSPC : -errno;
+}
+
 static int dirty_create(struct dirty_store *store, const uint8_t uuid[SEAL_UUID_BYTES],
 			const uint8_t nonce[SEAL_NONCE_BYTES], void **ret_memory)
 {
@@ -63,8 +108,7 @@ static int dirty_create(struct dirty_store *store, const uint8_t uuid[SEAL_UUID_
 	fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return -errno;
-	/* All of it now: a full tmpfs must not show as SIGBUS later. */
-	r = -posix_fallocate(fd, 0, DIRTY_FILE_BYTES);
+	r = preallocate(fd);
 	if (r == 0)
 		r = map_file(fd, ret_memory);
 	else
@@ -149,6 +193,7 @@ static void dirty_keep_only(struct dirty_store *store, const uint8_t uuid[SEAL_U
 
 static const struct dirty_store_ops dirty_ops = {
 	.create = dirty_create,
+	.grow = dirty_grow,
 	.find = dirty_find,
 	.release = dirty_release,
 	.keep_only = dirty_keep_only,

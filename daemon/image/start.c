@@ -181,6 +181,16 @@ static int recover(struct image *image, const struct image_session *session,
 	return r;
 }
 
+static int grow_dirty_file(void *arg, size_t offset_bytes, size_t nr_bytes)
+{
+	const struct image *image = arg;
+	struct dirty_store *store = image->dirty_store;
+
+	if (!store->ops->grow)
+		return 0;
+	return store->ops->grow(store, image->dirty_memory, offset_bytes, nr_bytes);
+}
+
 /* A dirty file for this session, under a nonce that the superblock does not yet name. */
 static int new_dirty_file(struct image *image, const uint8_t nonce[SEAL_NONCE_BYTES],
 			  const uint8_t boot_id[SEAL_UUID_BYTES], struct problem *problem)
@@ -195,6 +205,8 @@ static int new_dirty_file(struct image *image, const uint8_t nonce[SEAL_NONCE_BY
 	if (r == 0)
 		r = dirty_file_format(&image->disk.map.dirty_file, image->dirty_memory, &id,
 				      &image->lane.mac);
+	image->disk.map.dirty_file.grow = grow_dirty_file;
+	image->disk.map.dirty_file.grow_arg = image;
 	if (r < 0)
 		problem_set(problem, "image", image->path,
 			    "cannot make its dirty file in the runtime directory: %s",

@@ -41,6 +41,8 @@ int dirty_file_format(struct dirty_file *file, void *memory, const struct dirty_
 	if (r < 0)
 		return r;
 	point_into(file, memory, id);
+	file->nr_backed = DIRTY_BACKED_RECORDS;
+	header->nr_backed = file->nr_backed;
 	header->area_seq[0] = file->seq;
 	return 0;
 }
@@ -49,6 +51,7 @@ int dirty_file_adopt(struct dirty_file *file, void *memory, const struct dirty_i
 		     struct mac_ctx *mac)
 {
 	const struct dirty_header *header = memory;
+	const uint64_t nr_backed = header->nr_backed;
 	uint8_t tag[MAC_BYTES];
 	int r;
 
@@ -67,17 +70,57 @@ int dirty_file_adopt(struct dirty_file *file, void *memory, const struct dirty_i
 	if (header->is_void)
 		return -ESTALE;
 	point_into(file, memory, id);
+	file->nr_backed = nr_backed == 0 ? DIRTY_AREA_RECORDS
+					 : (uint32_t)min_u64(nr_backed, DIRTY_AREA_RECORDS);
 	return 0;
 }
 
-bool dirty_file_has_room(const struct dirty_file *file, uint32_t nr)
+/* Both areas to twice what they have. Returns false when they stay as they are. */
+static bool grow(struct dirty_file *file)
 {
-	return file->nr_records + file->nr_reserved + nr <= DIRTY_AREA_RECORDS;
+	const size_t nr_bytes = file->nr_backed * sizeof(struct dirty_record);
+	int r = 0;
+
+	if (file->is_stuck || file->nr_backed >= DIRTY_AREA_RECORDS)
+		return false;
+	for (unsigned int area = 0; area < 2 && file->grow && r == 0; area++) {
+		const uint8_t *end = (const uint8_t *)file->records[area] + nr_bytes;
+
+		r = file->grow(file->grow_arg, (size_t)(end - (const uint8_t *)file->header),
+			       nr_bytes);
+	}
+	file->is_stuck = r < 0;
+	if (r < 0)
+		return false;
+	/* In the header first: whoever merges the file looks no further than that. */
+	file->header->nr_backed = 2 * (uint64_t)file->nr_backed;
+	file->nr_backed *= 2;
+	return true;
+}
+_Static_assert(DIRTY_AREA_RECORDS % DIRTY_BACKED_RECORDS == 0 &&
+		       (DIRTY_AREA_RECORDS / DIRTY_BACKED_RECORDS &
+			(DIRTY_AREA_RECORDS / DIRTY_BACKED_RECORDS - 1)) == 0,
+	       "doubled, the first part becomes the whole");
+
+static uint32_t nr_taken(const struct dirty_file *file)
+{
+	return file->nr_records + file->nr_reserved;
 }
 
-bool dirty_file_is_filling(const struct dirty_file *file)
+bool dirty_file_has_room(struct dirty_file *file, uint32_t nr)
 {
-	return file->nr_records + file->nr_reserved >= DIRTY_AREA_RECORDS / 4 * 3;
+	while (nr_taken(file) + nr > file->nr_backed)
+		if (!grow(file))
+			return false;
+	return true;
+}
+
+bool dirty_file_is_filling(struct dirty_file *file)
+{
+	while (nr_taken(file) >= file->nr_backed / 4 * 3)
+		if (!grow(file))
+			return true;
+	return false;
 }
 
 static uint32_t record_crc(const struct dirty_file *file, const struct dirty_record *record)
@@ -96,7 +139,7 @@ void dirty_file_add(struct dirty_file *file, uint64_t first_sector, uint32_t nr_
 		.number = le32_of(file->nr_records),
 	};
 
-	assert(file->nr_records < DIRTY_AREA_RECORDS);
+	assert(file->nr_records < file->nr_backed);
 	record.crc = le32_of(record_crc(file, &record));
 	memcpy(&file->records[file->area][file->nr_records++], &record, sizeof(record));
 	/* The reply that follows must not overtake the record. */
@@ -110,6 +153,7 @@ void dirty_file_freeze(struct dirty_file *file)
 	assert(file->header->area_seq[other] == 0);
 	file->area = other;
 	file->nr_records = 0;
+	file->is_stuck = false;
 	file->seq++;
 	file->header->area_seq[other] = file->seq;
 }
@@ -146,7 +190,7 @@ void dirty_file_replay(const struct dirty_file *file,
 
 		if (seq[area] == 0)
 			continue;
-		for (uint32_t i = 0; i < DIRTY_AREA_RECORDS; i++) {
+		for (uint32_t i = 0; i < file->nr_backed; i++) {
 			if (!record_counts(file, &records[i], seq[area], i))
 				break;
 			merge(arg, le64_get(records[i].first_sector),

@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The dirty file: map entries that are acknowledged but not yet durable, in
- * memory that survives the daemon (a preallocated file on tmpfs, mapped;
+ * memory that survives the daemon (a file on tmpfs, mapped;
  * invariant 5; docs/format.md 7). Works on that memory alone: making, finding
  * and removing the file is image/runtime.h's.
+ *
+ * Memory that is not there yet would show as SIGBUS when tmpfs is full. So of each
+ * area a first part is preallocated, and no record is promised behind it before
+ * the part has grown; where it cannot, rounds come sooner and writes wait for them.
  *
  * Two areas take turns: a commit round freezes one and new records go to the
  * other; when the round is durable the frozen one is cleared. All calls under
@@ -46,7 +50,8 @@ struct dirty_header {
 	/* Below: changed while in use, not under the MAC. */
 	_Atomic uint64_t area_seq[2]; /* 0: the area is empty; whole stores: never torn */
 	_Atomic uint64_t is_void;     /* 1: a commit failed, nothing in here may be merged */
-	uint8_t reserved[4096 - 128];
+	_Atomic uint64_t nr_backed;   /* records of each area that have memory; 0: all */
+	uint8_t reserved[4096 - 136];
 };
 _Static_assert(sizeof(struct dirty_header) == 4096, "a page");
 
@@ -66,14 +71,27 @@ struct dirty_identity {
 struct dirty_file {
 	struct dirty_header *header; /* NULL: there is none (only while opening) */
 	struct dirty_record *records[2];
+	uint32_t seed;	      /* CRC of the open nonce */
 	uint64_t seq;	      /* of the area being filled */
 	unsigned int area;    /* being filled */
 	uint32_t nr_records;  /* in it */
 	uint32_t nr_reserved; /* promised to writes in flight */
-	uint32_t seed;	      /* CRC of the open nonce */
+	uint32_t nr_backed;   /* of each area: a promise may have to be kept in the other one */
+	bool is_stuck;	      /* could not grow: not tried again before the next freeze */
+
+	/*
+	 * Give @nr_bytes from @offset_bytes of the file memory. NULL: they have it.
+	 * Returns 0 or a negative errno. Under the map's lock, a few times in a session.
+	 */
+	int (*grow)(void *arg, size_t offset_bytes, size_t nr_bytes);
+	void *grow_arg;
 };
 
-/* Make a new, empty dirty file in @memory (DIRTY_FILE_BYTES). 0 or -EIO. */
+/*
+ * Make a new, empty dirty file in @memory (DIRTY_FILE_BYTES, of which the header
+ * and DIRTY_BACKED_RECORDS of each area are there). The caller sets @file->grow.
+ * Returns 0 or -EIO.
+ */
 int MUST_CHECK dirty_file_format(struct dirty_file *file, void *memory,
 				 const struct dirty_identity *id, struct mac_ctx *mac);
 
@@ -86,11 +104,11 @@ int MUST_CHECK dirty_file_format(struct dirty_file *file, void *memory,
 int MUST_CHECK dirty_file_adopt(struct dirty_file *file, void *memory,
 				const struct dirty_identity *id, struct mac_ctx *mac);
 
-/* Room for @nr more records beside those promised? */
-bool dirty_file_has_room(const struct dirty_file *file, uint32_t nr);
+/* Room for @nr more records beside those promised? Grows if need be. */
+bool dirty_file_has_room(struct dirty_file *file, uint32_t nr);
 
-/* 75% full: a commit round should start. */
-bool dirty_file_is_filling(const struct dirty_file *file);
+/* 75% full, and cannot grow: a commit round should start. */
+bool dirty_file_is_filling(struct dirty_file *file);
 
 /*
  * Append a record; there must be room. It counts as soon as the call returns,

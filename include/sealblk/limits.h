@@ -96,6 +96,7 @@ _Static_assert(CONTROL_FOLLOWERS_MAX < CONTROL_CLIENTS_MAX, "followers leave roo
 enum {
 	DIRTY_BLOCKS_MAX = 4096,    /* map blocks with uncommitted entries */
 	DIRTY_AREA_RECORDS = 32768, /* records per half of the dirty file */
+	DIRTY_BACKED_RECORDS = 512, /* of them, those that have memory from the beginning */
 	COMMIT_WRITES_MAX = 64,	    /* map block writes in flight */
 	REFRESH_BLOCKS_MAX = 64,    /* stale slots refreshed by one round */
 	ROUND_MS = 1000,	    /* uncommitted entries grow no older than this */

@@ -101,7 +101,7 @@ in_mount() {
 	expect_equal "$before" "$(digest image.seal)" "digest of the image"
 }
 if ((EUID == 0)) && unshare --mount mount -t tmpfs none "$runtime" 2>/dev/null; then
-	in_mount size=64k 'cannot make its dirty file.*No space left'
+	in_mount size=16k 'cannot make its dirty file.*No space left'
 	in_mount nr_inodes=2 'cannot make its dirty file.*No space left'
 	in_mount ro 'cannot lock its UUID in the runtime directory'
 	echo '- full and read-only'

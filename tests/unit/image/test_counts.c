@@ -65,8 +65,12 @@ static void keep_only(struct dirty_store *store, const uint8_t uuid[SEAL_UUID_BY
 	(void)nonce;
 }
 
-static const struct dirty_store_ops one_file_ops = { create_file, find_file, release_file,
-						     keep_only };
+static const struct dirty_store_ops one_file_ops = {
+	.create = create_file,
+	.find = find_file,
+	.release = release_file,
+	.keep_only = keep_only,
+};
 
 /* ---- an image over a base ---- */
 
