@@ -28,7 +28,7 @@ static const struct error_row {
 	{ EFBIG, NBD_ENOSPC, false, 0, 0 },
 	{ EDQUOT, NBD_ENOSPC, false, 0, 0 },
 	{ ESHUTDOWN, NBD_ESHUTDOWN, false, 0, 0 },
-	{ EOVERFLOW, NBD_EOVERFLOW, true, NBD_CMD_READ, NBD_CMD_FLAG_DF },
+	{ EOVERFLOW, NBD_EOVERFLOW, true, NBD_CMD_READ, 0 },
 	{ ENOTSUP, NBD_ENOTSUP, true, NBD_CMD_WRITE_ZEROES, NBD_CMD_FLAG_FAST_ZERO },
 };
 
@@ -42,7 +42,7 @@ static const struct {
 	{ NBD_ENOMEM, "out of memory" },
 	{ NBD_EINVAL, "invalid request" },
 	{ NBD_ENOSPC, "beyond the end, or no space left" },
-	{ NBD_EOVERFLOW, "too long to be sent in one piece" },
+	{ NBD_EOVERFLOW, "too long for one request" },
 	{ NBD_ENOTSUP, "cannot be done fast" },
 	{ NBD_ESHUTDOWN, "the server is shutting down" },
 };

@@ -39,8 +39,9 @@ enum { GATE_SWALLOW_BYTES_MAX = 2 * REQ_BYTES_MAX };
  *          FLUSH with an offset or a length
  * -EPERM   anything while the keys are revoked; WRITE, TRIM or WRITE_ZEROES on a
  *          read-only export
- * -EINVAL  offset or length not in whole sectors; READ or WRITE longer than
- *          REQ_BYTES_MAX
+ * -EINVAL  offset or length not in whole sectors; WRITE, or READ with simple
+ *          replies, longer than REQ_BYTES_MAX
+ * -EOVERFLOW READ with structured replies longer than that: try it in pieces
  * -ENOSPC  WRITE or WRITE_ZEROES past the end of the disk
  * -EINVAL  any other command past the end
  * -ENOTSUP WRITE_ZEROES with FAST_ZERO and NO_HOLE: allocating is never fast

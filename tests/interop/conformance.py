@@ -297,6 +297,19 @@ def _():
     equal([ALLOCATION, ENCRYPTION], listed(client, "x:y", "base:", ENCRYPTION, ALLOCATION))
 
 
+@row("1000 queries in one option: each context once; a longer option is refused, in step")
+def _():
+    client = shaking()
+    client.negotiate_structured()
+    many = ["q:%d" % number for number in range(1000)]
+    equal([ALLOCATION, ENCRYPTION], listed(client, *many, "base:", ENCRYPTION, ALLOCATION))
+    client.select("", *many, ALLOCATION, ALLOCATION)
+    equal({ALLOCATION}, set(client.contexts))
+    for option in OPT_LIST_META, OPT_SET_META:
+        equal(ERR_TOO_BIG, client.result(option, meta_data("", *many, *many)))
+    in_sync(client)
+
+
 @row("contexts of our own are in the x- namespace")
 def _():
     client = shaking()
@@ -539,6 +552,18 @@ def _():
         assert assemble(reply, 0, size)[:64 * KIB] == noise(64 * KIB)[:size]
 
 
+@row("READ with DF of more than 32 MiB: EOVERFLOW, and without; the connection survives")
+def _():
+    client = serving(structured=True)
+    for flags in DF, 0:
+        for length in 32 * MIB + SECTOR, 64 * MIB, 0xfffffe00:
+            if length <= client.size:
+                equal(EOVERFLOW, client.do(READ, 0, length, flags).error)
+            else:
+                one_of((EOVERFLOW, EINVAL), client.do(READ, 0, length, flags).error)
+    still_serves(client)
+
+
 @row("DF without structured replies: EINVAL")
 def _():
     equal(EINVAL, serving().do(READ, 0, SECTOR, DF).error)
@@ -703,7 +728,7 @@ def _():
         assert client.read(16 * MIB, 32 * MIB) == data
 
 
-@row("READ of more than 32 MiB: EINVAL; WRITE: EINVAL and in step, or closed")
+@row("READ of more than 32 MiB with simple replies: EINVAL; WRITE: EINVAL and in step, or closed")
 def _():
     client = serving()
     for length in 32 * MIB + SECTOR, 64 * MIB, 0xfffffe00:
@@ -785,7 +810,8 @@ def _():
         offset = rng.choice((0, SECTOR, 100, client.size, 1 << 63, (1 << 64) - SECTOR))
         length = rng.choice((0, 1, SECTOR, 64 * KIB))
         error = client.do(command, offset, length, flags).error
-        one_of((0, EPERM, EIO, ENOMEM, EINVAL, ENOSPC, ENOTSUP), error)
+        one_of((0, EPERM, EIO, ENOMEM, EINVAL, ENOSPC, EOVERFLOW, ENOTSUP), error)
+        assert error != EOVERFLOW or command == READ
         assert error != ENOTSUP or (command == ZEROES and flags & FAST_ZERO)
         assert error != EIO, "command %d, flags %d" % (command, flags)
 

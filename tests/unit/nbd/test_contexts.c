@@ -203,3 +203,110 @@ Test(nbds_contexts, export_name_drops_a_set_made_for_another_export)
 	cr_assert_eq(talk.nr_events, 1);
 	cr_assert_eq(talk.session.contexts, 0);
 }
+
+/* As many queries as an option holds, all of the same length, @last at the end. */
+static void script_many_queries(uint32_t option, const char *filler, const char *last)
+{
+	const uint32_t each_bytes = (uint32_t)(4 + strlen(filler));
+	const uint32_t fixed_bytes = (uint32_t)(4 + strlen("disk") + 4 + 4 + strlen(last));
+	const uint32_t nr = (NBD_OPTION_BYTES_MAX - fixed_bytes) / each_bytes;
+
+	script_option(&script, option, fixed_bytes + nr * each_bytes);
+	script_be32(&script, (uint32_t)strlen("disk"));
+	script_bytes(&script, "disk", strlen("disk"));
+	script_be32(&script, nr + 1);
+	for (uint32_t i = 0; i < nr; i++) {
+		script_be32(&script, (uint32_t)strlen(filler));
+		script_bytes(&script, filler, strlen(filler));
+	}
+	script_be32(&script, (uint32_t)strlen(last));
+	script_bytes(&script, last, strlen(last));
+}
+
+Test(nbds_contexts, thousands_of_queries_find_each_context_once)
+{
+	static const struct {
+		const char *filler;
+		const char *last;
+		unsigned int listed;
+		unsigned int selected;
+	} rows[] = {
+		{ "", "base:allocation", ALLOCATION, ALLOCATION },
+		{ "q:x", "x-sealblk:encryption", ENCRYPTION, ENCRYPTION },
+		{ "base:", "base:allocation", ALLOCATION, ALLOCATION },
+		{ "base:allocation", "x-sealblk:", ALLOCATION | ENCRYPTION, ALLOCATION },
+		{ "x-sealblk:encryption", "base:allocation", ALLOCATION | ENCRYPTION,
+		  ALLOCATION | ENCRYPTION },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct cursor answers;
+
+		begin_structured();
+		script_many_queries(NBD_OPT_LIST_META_CONTEXT, rows[i].filler, rows[i].last);
+		script_many_queries(NBD_OPT_SET_META_CONTEXT, rows[i].filler, rows[i].last);
+		answers = run_structured();
+		take_contexts(&answers, NBD_OPT_LIST_META_CONTEXT, rows[i].listed);
+		take_contexts(&answers, NBD_OPT_SET_META_CONTEXT, rows[i].selected);
+		cr_assert_eq(answers.left_bytes, 0, "row %zu", i);
+	}
+}
+
+Test(nbds_contexts, the_longest_query_is_looked_up_and_a_longer_one_invalid)
+{
+	for (uint32_t longer = 0; longer < 2; longer++) {
+		const uint32_t query_bytes = NBD_NAME_BYTES_MAX + longer;
+		struct cursor answers;
+
+		begin_structured();
+		script_option(&script, NBD_OPT_LIST_META_CONTEXT, 4 + 4 + 4 + 4 + query_bytes);
+		script_be32(&script, 4);
+		script_bytes(&script, "disk", 4);
+		script_be32(&script, 1);
+		script_be32(&script, query_bytes);
+		script_fill(&script, 'q', query_bytes);
+		answers = run_structured();
+		if (longer)
+			take_error(&answers, NBD_OPT_LIST_META_CONTEXT, NBD_REP_ERR_INVALID);
+		else
+			take_ack(&answers, NBD_OPT_LIST_META_CONTEXT);
+		cr_assert_eq(answers.left_bytes, 0);
+	}
+}
+
+/* Room for one reply of the two and the ACK, or for less: the answer comes in pieces. */
+Test(nbds_contexts, an_answer_longer_than_the_room_is_the_same_in_pieces)
+{
+	static struct talk whole;
+	static uint8_t room[NBDS_OUT_BYTES_MIN];
+	static const size_t filled_bytes[] = { 0, 100, 440, 480, 500, 510, 520, 533 };
+
+	begin_structured();
+	script_contexts(&script, NBD_OPT_SET_META_CONTEXT, "disk",
+			QUERIES("base:allocation", "x-sealblk:encryption"));
+	talk_at_once(&whole, &script);
+	for (size_t i = 0; i < ARRAY_LEN(filled_bytes); i++) {
+		struct nbds_out out = { .bytes = room, .capacity_bytes = sizeof(room) };
+		size_t eaten_bytes = 0, said_bytes = 0, before_bytes = filled_bytes[i];
+		enum nbds_progress progress;
+
+		nbds_init(&talk.session, test_exports, ARRAY_LEN(test_exports));
+		/* Replies of an earlier option that the client has not taken yet. */
+		out.used_bytes = before_bytes;
+		do {
+			struct nbds_event event;
+			size_t used;
+
+			progress = nbds_feed(&talk.session, script.bytes + eaten_bytes,
+					     script.nr_bytes - eaten_bytes, &used, &out, &event);
+			eaten_bytes += used;
+			cr_assert_arr_eq(room + before_bytes, whole.out + said_bytes,
+					 out.used_bytes - before_bytes);
+			said_bytes += out.used_bytes - before_bytes;
+			out.used_bytes = 0;
+			before_bytes = 0;
+		} while (progress == NBDS_NEED_ROOM);
+		cr_assert_eq(said_bytes, whole.out_bytes, "%zu bytes were full", filled_bytes[i]);
+		cr_assert_eq(talk.session.contexts, ALLOCATION | ENCRYPTION);
+	}
+}

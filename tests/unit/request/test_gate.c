@@ -92,10 +92,12 @@ static const struct {
 
 	/* Payloads; commands without one may be as long as they like. */
 	{ &everything, READ, 0, 0, REQ_BYTES_MAX, 0 },
-	{ &everything, READ, 0, 0, REQ_BYTES_MAX + 512, -EINVAL },
+	{ &everything, READ, 0, 0, REQ_BYTES_MAX + 512, -EOVERFLOW },
+	{ &everything, READ, DF, 0, REQ_BYTES_MAX + 512, -EOVERFLOW },
+	{ &nothing, READ, 0, 0, REQ_BYTES_MAX + 512, -EINVAL },
 	{ &everything, WRITE, 0, 0, REQ_BYTES_MAX, 0 },
 	{ &everything, WRITE, 0, 0, REQ_BYTES_MAX + 512, -EINVAL },
-	{ &everything, READ, 0, 0, UINT32_MAX - 511, -EINVAL },
+	{ &everything, READ, 0, 0, UINT32_MAX - 511, -EOVERFLOW },
 	{ &everything, TRIM, 0, 0, UINT32_MAX - 511, 0 },
 	{ &everything, ZERO, 0, 512, UINT32_MAX - 511, 0 },
 	{ &everything, CACHE, 0, 0, UINT32_MAX - 511, 0 },
