@@ -356,11 +356,23 @@ static void tick(struct worker *worker)
 	}
 }
 
-static void stop_conns(struct worker *worker, bool cut)
+/*
+ * A client that is told of the stop ends the connection itself; one that says
+ * nothing is left, and who goes on asking is cut off in the end.
+ */
+static void stop_conns(struct worker *worker, uint64_t now_ms)
 {
-	for (unsigned int i = 0; i < worker->nr_conns_begun; i++)
-		if (worker->conns[i].fd >= 0)
-			conn_stop(&worker->conns[i], cut);
+	for (unsigned int i = 0; i < worker->nr_conns_begun; i++) {
+		struct conn *conn = &worker->conns[i];
+
+		if (conn->fd < 0)
+			continue;
+		conn_wind_down(conn);
+		if (now_ms >= worker->stop_at_ms)
+			conn_stop(conn, true);
+		else if (conn_is_quiet(conn) && now_ms >= conn->moved_ms + STOP_QUIET_MS)
+			conn_stop(conn, false);
+	}
 }
 
 /* While stopping. Returns true when this worker may end. */
@@ -368,14 +380,14 @@ static bool wind_down(struct worker *worker)
 {
 	struct server *server = worker->server;
 
+	const uint64_t now_ms = clock_ms();
+
 	if (worker->stop_at_ms == 0) {
-		worker->stop_at_ms = clock_ms() + STOP_MS;
+		worker->stop_at_ms = now_ms + STOP_MS;
 		if (worker->number == 0)
 			accept_stop(worker);
-		stop_conns(worker, false);
-	} else if (clock_ms() >= worker->stop_at_ms) {
-		stop_conns(worker, true);
 	}
+	stop_conns(worker, now_ms);
 	if (!worker->drained && worker->nr_conns == 0) {
 		worker->drained = true;
 		if (!worker->background)

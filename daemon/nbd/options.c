@@ -210,10 +210,20 @@ static const struct option_row *find_row(uint32_t option)
 	return NULL;
 }
 
+static enum nbds_answer refuse_stopping(struct nbds_option *o)
+{
+	if (o->option == NBD_OPT_EXPORT_NAME)
+		return NBDS_CLOSE;
+	nbds_put_error(o, NBD_REP_ERR_SHUTDOWN, "the server is shutting down");
+	return NBDS_ANSWERED;
+}
+
 enum nbds_answer nbds_answer_option(struct nbds_option *o)
 {
 	const struct option_row *row = find_row(o->option);
 
+	if (o->session->stopping && o->session->nr_replies_sent == 0 && o->option != NBD_OPT_ABORT)
+		return refuse_stopping(o);
 	if (!row) {
 		nbds_put_error(o, NBD_REP_ERR_UNSUP, "option not supported");
 		return NBDS_ANSWERED;

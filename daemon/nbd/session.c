@@ -208,6 +208,11 @@ void nbds_init(struct nbds_session *session, const struct nbds_export *exports,
 	*session = (struct nbds_session){ .exports = exports, .nr_exports = nr_exports };
 }
 
+void nbds_stop(struct nbds_session *session)
+{
+	session->stopping = true;
+}
+
 enum nbds_progress nbds_feed(struct nbds_session *session, const uint8_t *in, size_t in_bytes,
 			     size_t *used, struct nbds_out *out, struct nbds_event *event)
 {

@@ -61,6 +61,7 @@ struct nbds_session {
 
 	/* The session's own. */
 	enum nbds_stage stage;
+	bool stopping; /* nbds_stop() has been called */
 	bool no_zeroes;
 	unsigned int context_export;  /* the export @contexts was asked for */
 	unsigned int nr_options;      /* answered so far */
@@ -120,6 +121,13 @@ enum nbds_progress {
  */
 void nbds_init(struct nbds_session *session, const struct nbds_export *exports,
 	       unsigned int nr_exports);
+
+/*
+ * The server stops. From here on every option but ABORT gets NBD_REP_ERR_SHUTDOWN;
+ * EXPORT_NAME, which knows no errors, ends the session. An option whose replies
+ * have begun to go out is answered to its end. Requests are the gate's business.
+ */
+void nbds_stop(struct nbds_session *session);
 
 /*
  * Eat a prefix of @in, append replies to @out.

@@ -182,6 +182,7 @@ static struct gate_limits limits_of(const struct conn *conn)
 	return (struct gate_limits){
 		.disk_bytes = export->bytes,
 		.read_only = export->transmission_flags & NBD_FLAG_READ_ONLY,
+		.stopping = conn->winding_down,
 		.revoked = atomic_load(&lane->disk->revoked),
 		.structured = session->structured,
 		.has_contexts = session->contexts != 0,
@@ -388,6 +389,18 @@ void conn_start(struct conn *conn, bool is_tcp, unsigned int id, uint64_t deadli
 bool conn_is_stalling(const struct conn *conn)
 {
 	return conn->nr_requests > 0 && (conn->sending || conn->filling);
+}
+
+void conn_wind_down(struct conn *conn)
+{
+	conn->winding_down = true;
+	nbds_stop(&conn->session);
+}
+
+bool conn_is_quiet(const struct conn *conn)
+{
+	return conn->nr_requests == 0 && !conn->holding && !conn->sending &&
+	       conn->out.used_bytes == 0;
 }
 
 void conn_stop(struct conn *conn, bool cut)

@@ -62,6 +62,7 @@ struct conn {
 	uint64_t deadline_ms; /* of the handshake */
 	bool chosen;	      /* an export is; else still shaking hands */
 	bool starved;	      /* stands in the worker's line */
+	bool winding_down;    /* the server stops: what comes now is refused */
 
 	/* Receiving. */
 	struct ring_op recv_op;
@@ -106,6 +107,15 @@ void conn_resume(struct conn *conn);
  * send the rest of a WRITE? Then since @conn->moved_ms.
  */
 bool conn_is_stalling(const struct conn *conn);
+
+/*
+ * The server stops: requests and options that come from here on are refused with
+ * the errors for that, those received before are finished. May be called again.
+ */
+void conn_wind_down(struct conn *conn);
+
+/* Does nobody wait for anything: no request is under way, no reply unsent? */
+bool conn_is_quiet(const struct conn *conn);
 
 /* No more requests; replies under way are sent. @cut: not even those. */
 void conn_stop(struct conn *conn, bool cut);

@@ -86,6 +86,8 @@ int gate_check(const struct gate_limits *limits, const struct nbds_request *r)
 		return -EINVAL;
 	if (row->range == GATE_ALL_ZERO && (r->offset_bytes | r->length_bytes))
 		return -EINVAL;
+	if (limits->stopping)
+		return -ESHUTDOWN;
 	if (limits->revoked)
 		return -EPERM;
 	if (row->range == GATE_ALL_ZERO)

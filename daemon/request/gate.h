@@ -16,6 +16,7 @@
 struct gate_limits {
 	uint64_t disk_bytes;
 	bool read_only;
+	bool stopping;	   /* the server is: what comes now is refused */
 	bool revoked;	   /* the image's keys are, for now: all I/O is refused */
 	bool structured;   /* structured replies negotiated, hence DF allowed */
 	bool has_contexts; /* a metadata context selected, hence BLOCK_STATUS allowed */
@@ -37,6 +38,7 @@ enum { GATE_SWALLOW_BYTES_MAX = 2 * REQ_BYTES_MAX };
  *          command's, DF only with structured replies, FAST_ZERO only if
  *          advertised); BLOCK_STATUS without a context or with length 0;
  *          FLUSH with an offset or a length
+ * -ESHUTDOWN anything while the server stops
  * -EPERM   anything while the keys are revoked; WRITE, TRIM or WRITE_ZEROES on a
  *          read-only export
  * -EINVAL  offset or length not in whole sectors; WRITE, or READ with simple

@@ -74,7 +74,8 @@ enum {
 	HANDSHAKE_MS = 10000,
 	LISTEN_WAIT_MS = 1000,	       /* for the ring of a killed server to let go of its socket */
 	LISTENER_NAME_BYTES_MAX = 255, /* systemd's FDNAME_MAX */
-	STOP_MS = 2000, /* clients get this long to take their replies when we stop */
+	STOP_MS = 2000,	     /* clients get this long to take their replies when we stop */
+	STOP_QUIET_MS = 150, /* those that say nothing for so long are left sooner */
 };
 
 /* The policy file. */

@@ -317,3 +317,88 @@ Test(nbds_options, df_is_offered_only_with_structured_replies)
 		cr_assert_eq(talk.session.structured, structured);
 	}
 }
+
+/* Feeds what there is, and keeps what is said behind what was said before. */
+static enum nbds_progress feed_all(struct nbds_session *session, const struct script *s,
+				   size_t *eaten_bytes, struct nbds_out *out)
+{
+	struct nbds_event event;
+	size_t used;
+	enum nbds_progress progress = nbds_feed(session, s->bytes + *eaten_bytes,
+						s->nr_bytes - *eaten_bytes, &used, out, &event);
+
+	*eaten_bytes += used;
+	return progress;
+}
+
+Test(nbds_options, a_server_that_stops_says_so_to_all_but_abort)
+{
+	static const uint32_t options[] = { NBD_OPT_LIST, NBD_OPT_STRUCTURED_REPLY,
+					    NBD_OPT_STARTTLS, 99 };
+	struct nbds_out out = { .bytes = talk.out, .capacity_bytes = sizeof(talk.out) };
+	struct nbds_session session;
+	struct cursor answers;
+	size_t eaten_bytes = 0;
+
+	nbds_init(&session, test_exports, ARRAY_LEN(test_exports));
+	script_begin(&script, BOTH_CLIENT_FLAGS);
+	script_option(&script, NBD_OPT_LIST, 0);
+	cr_assert_eq(feed_all(&session, &script, &eaten_bytes, &out), NBDS_NEED_MORE);
+	out.used_bytes = 0;
+
+	nbds_stop(&session);
+	for (size_t i = 0; i < ARRAY_LEN(options); i++)
+		script_option(&script, options[i], 0);
+	script_go(&script, NBD_OPT_GO, "disk", "");
+	script_option(&script, NBD_OPT_SET_META_CONTEXT, NBD_OPTION_BYTES_MAX + 1);
+	script_fill(&script, 0, NBD_OPTION_BYTES_MAX + 1);
+	script_option(&script, NBD_OPT_ABORT, 0);
+	cr_assert_eq(feed_all(&session, &script, &eaten_bytes, &out), NBDS_FINISHED);
+	answers = cursor_of(talk.out, out.used_bytes);
+	for (size_t i = 0; i < ARRAY_LEN(options); i++)
+		take_error(&answers, options[i], NBD_REP_ERR_SHUTDOWN);
+	take_error(&answers, NBD_OPT_GO, NBD_REP_ERR_SHUTDOWN);
+	take_error(&answers, NBD_OPT_SET_META_CONTEXT, NBD_REP_ERR_SHUTDOWN);
+	take_ack(&answers, NBD_OPT_ABORT);
+	cr_assert_eq(answers.left_bytes, 0);
+}
+
+Test(nbds_options, a_server_that_stops_ends_a_session_by_export_name)
+{
+	struct nbds_out out = { .bytes = talk.out, .capacity_bytes = sizeof(talk.out) };
+	struct nbds_session session;
+	size_t eaten_bytes = 0;
+
+	nbds_init(&session, test_exports, ARRAY_LEN(test_exports));
+	nbds_stop(&session);
+	script_begin(&script, BOTH_CLIENT_FLAGS);
+	script_option(&script, NBD_OPT_EXPORT_NAME, 4);
+	script_bytes(&script, "disk", 4);
+	cr_assert_eq(feed_all(&session, &script, &eaten_bytes, &out), NBDS_FINISHED);
+	cr_assert_eq(out.used_bytes, sizeof(struct nbd_greeting));
+}
+
+/* The client counts the replies to an option: it must not lose the last ones. */
+Test(nbds_options, an_answer_that_has_begun_is_finished_by_a_server_that_stops)
+{
+	static struct talk whole;
+	static uint8_t room[NBDS_OUT_BYTES_MIN];
+	struct nbds_out out = { .bytes = room, .capacity_bytes = sizeof(room) };
+	struct nbds_session session;
+	size_t eaten_bytes = 0;
+
+	script_begin(&script, BOTH_CLIENT_FLAGS);
+	script_option(&script, NBD_OPT_LIST, 0);
+	talk_at_once(&whole, &script);
+
+	nbds_init(&session, test_exports, ARRAY_LEN(test_exports));
+	/* The greeting and the first of two exports fit, what follows does not. */
+	out.used_bytes = sizeof(room) - (18 + 20 + 4 + strlen("diskfirst disk"));
+	cr_assert_eq(feed_all(&session, &script, &eaten_bytes, &out), NBDS_NEED_ROOM);
+	cr_assert_eq(out.used_bytes, sizeof(room));
+	nbds_stop(&session);
+	out.used_bytes = 0;
+	cr_assert_eq(feed_all(&session, &script, &eaten_bytes, &out), NBDS_NEED_MORE);
+	cr_assert_arr_eq(room, whole.out + whole.out_bytes - out.used_bytes, out.used_bytes);
+	cr_assert_eq(out.used_bytes, 20 + 4 + 20);
+}

@@ -25,12 +25,18 @@ enum {
 };
 
 static const uint64_t disk_bytes = 16 * GIB;
-static const struct gate_limits everything = { 16 * GIB, false, false, true, true, true };
-static const struct gate_limits nothing = { 16 * GIB, false, false, false, false, false };
-static const struct gate_limits read_only = { 16 * GIB, true, false, true, true, true };
-static const struct gate_limits revoked = { 16 * GIB, false, true, true, true, true };
-static const struct gate_limits huge = { DISK_BYTES_MAX, false, false, true, true, true };
-static const struct gate_limits empty = { 0, false, false, true, true, true };
+#define NEGOTIATED .structured = true, .has_contexts = true, .fast_zero = true
+static const struct gate_limits everything = { .disk_bytes = 16 * GIB, NEGOTIATED };
+static const struct gate_limits nothing = { .disk_bytes = 16 * GIB };
+static const struct gate_limits read_only = { .disk_bytes = 16 * GIB,
+					      .read_only = true,
+					      NEGOTIATED };
+static const struct gate_limits revoked = { .disk_bytes = 16 * GIB, .revoked = true, NEGOTIATED };
+static const struct gate_limits stopping = {
+	.disk_bytes = 16 * GIB, .read_only = true, .stopping = true, .revoked = true, NEGOTIATED
+};
+static const struct gate_limits huge = { .disk_bytes = DISK_BYTES_MAX, NEGOTIATED };
+static const struct gate_limits empty = { NEGOTIATED };
 
 static const struct {
 	const struct gate_limits *limits;
@@ -64,6 +70,18 @@ static const struct {
 	{ &revoked, FLUSH, 0, 0, 512, -EINVAL },
 	{ &revoked, READ, NO_HOLE, 0, 512, -EINVAL },
 	{ &revoked, 8, 0, 0, 512, -EINVAL },
+
+	/* A server that stops: the same, and it comes before all that is not a mistake. */
+	{ &stopping, READ, 0, 0, 4096, -ESHUTDOWN },
+	{ &stopping, WRITE, 0, 0, 4096, -ESHUTDOWN },
+	{ &stopping, FLUSH, 0, 0, 0, -ESHUTDOWN },
+	{ &stopping, TRIM, 0, 0, 4096, -ESHUTDOWN },
+	{ &stopping, CACHE, 0, 0, 4096, -ESHUTDOWN },
+	{ &stopping, ZERO, FAST_ZERO, 0, 4096, -ESHUTDOWN },
+	{ &stopping, STATUS, 0, 0, 4096, -ESHUTDOWN },
+	{ &stopping, DISC, 0, 0, 0, 0 },
+	{ &stopping, FLUSH, 0, 0, 512, -EINVAL },
+	{ &stopping, 8, 0, 0, 512, -EINVAL },
 
 	/* Unknown commands. */
 	{ &everything, 8, 0, 0, 512, -EINVAL },
