@@ -28,6 +28,7 @@ enum {
 	OPT_XTS,
 	OPT_READ_ONLY,
 	OPT_REQUIRE_ENCRYPTION,
+	OPT_STOP_ERRORS,
 	OPT_ACCEPT_LOSS,
 	OPT_TRACE,
 	OPT_NO_SANDBOX,
@@ -52,6 +53,7 @@ static const struct option long_options[] = {
 	{ "xts", required_argument, NULL, OPT_XTS },
 	{ "read-only", no_argument, NULL, OPT_READ_ONLY },
 	{ "require-encryption", no_argument, NULL, OPT_REQUIRE_ENCRYPTION },
+	{ "stop-errors", no_argument, NULL, OPT_STOP_ERRORS },
 	{ "accept-loss", no_argument, NULL, OPT_ACCEPT_LOSS },
 	{ "trace", required_argument, NULL, OPT_TRACE },
 	{ "no-sandbox", no_argument, NULL, OPT_NO_SANDBOX },
@@ -97,6 +99,9 @@ static const char help_text[] =
 	"  --io-engine ENGINE       io_uring, libaio, or auto (default): io_uring where this\n"
 	"                           system lets us, else libaio\n"
 	"  --xts NAME               auto, vaes512, vaes256, aesni or openssl\n"
+	"  --stop-errors            when it ends, answer requests that still come with ESHUTDOWN;\n"
+	"                           else the connection ends, and a client that connects\n"
+	"                           again, like QEMU with reconnect-delay, sees no error\n"
 	"  --trace FILE             diagnosis: record everything that is written to the images,\n"
 	"                           as it is written, in FILE, which must not exist; slow\n"
 	"  --no-sandbox             diagnosis: keep capabilities, paths and system calls that\n"
@@ -236,6 +241,9 @@ static int take_option(struct options *options, int opt, const char *argument)
 		return -1;
 	case OPT_REQUIRE_ENCRYPTION:
 		options->require_encryption = true;
+		return -1;
+	case OPT_STOP_ERRORS:
+		options->stop_errors = true;
 		return -1;
 	case OPT_ACCEPT_LOSS:
 		options->accept_loss = true;

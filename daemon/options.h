@@ -41,6 +41,7 @@ struct options {
 	const char *trace;  /* file to record storage operations in; NULL: none */
 	bool read_only;
 	bool require_encryption;
+	bool stop_errors;
 	bool accept_loss;
 	bool no_sandbox; /* diagnosis */
 };

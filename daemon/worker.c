@@ -357,11 +357,15 @@ static void tick(struct worker *worker)
 }
 
 /*
- * A client that is told of the stop ends the connection itself; one that says
- * nothing is left, and who goes on asking is cut off in the end.
+ * What was received is finished. Then the connection ends without a word: a client
+ * that connects again (QEMU does) asks again, and its user sees no error. With
+ * --stop-errors, and in the handshake, it is told instead: later requests are
+ * refused, who says nothing is left, and who goes on asking is cut off in the end.
  */
 static void stop_conns(struct worker *worker, uint64_t now_ms)
 {
+	const bool tells = worker->server->options->stop_errors;
+
 	for (unsigned int i = 0; i < worker->nr_conns_begun; i++) {
 		struct conn *conn = &worker->conns[i];
 
@@ -370,6 +374,10 @@ static void stop_conns(struct worker *worker, uint64_t now_ms)
 		conn_wind_down(conn);
 		if (now_ms >= worker->stop_at_ms)
 			conn_stop(conn, true);
+		else if (conn->recv_over)
+			continue;
+		else if (conn->chosen && !tells)
+			conn_stop(conn, false);
 		else if (conn_is_quiet(conn) && now_ms >= conn->moved_ms + STOP_QUIET_MS)
 			conn_stop(conn, false);
 	}

@@ -84,6 +84,26 @@ def waiting_write():
 
 
 @case
+def without_a_word():
+    """Without --stop-errors: what is under way is answered, what comes later is not."""
+    client = Client(PATH, go="", structured=True)
+    for cookie in range(16):
+        client.request(WRITE, cookie * SECTOR, SECTOR, cookie=cookie)
+    terminate()
+    cookies = []
+    try:
+        while True:
+            reply = client.reply()
+            equal(0, reply.error)
+            cookies.append(reply.cookie)
+            client.request(READ, 0, SECTOR, cookie=99)
+            client.request(FLUSH, cookie=100)
+    except Closed:
+        pass
+    assert cookies and set(cookies) <= set(range(16)) | {99, 100}
+
+
+@case
 def options():
     """Haggling ends with ERR_SHUTDOWN, and ABORT is still acknowledged."""
     client = Client(PATH)
