@@ -199,6 +199,27 @@ void worker_pause(struct worker *worker, struct conn *conn)
 	worker->paused = conn;
 }
 
+/* A long request of one client, which has had its turn. */
+static void take_turns(struct lane *lane, struct waiter *waiter)
+{
+	struct worker *worker = lane->worker;
+
+	waiter_line_add(&worker->turn_takers, waiter);
+}
+
+static void resume_turn_takers(struct worker *worker)
+{
+	struct waiter *waiter = worker->turn_takers.first;
+
+	worker->turn_takers = (struct waiter_line){ 0 };
+	while (waiter) {
+		struct waiter *next = waiter->next;
+
+		waiter->wake(waiter);
+		waiter = next;
+	}
+}
+
 static void resume_paused(struct worker *worker)
 {
 	struct conn *paused = worker->paused;
@@ -395,6 +416,8 @@ static bool wind_down(struct worker *worker)
 		if (worker->number == 0)
 			accept_stop(worker);
 	}
+	for (unsigned int i = 0; i < server->nr_exports && now_ms >= worker->stop_at_ms; i++)
+		worker->lane_of[i]->ending = !worker->background;
 	stop_conns(worker, now_ms);
 	if (!worker->drained && worker->nr_conns == 0) {
 		worker->drained = true;
@@ -447,9 +470,10 @@ static void *run(void *arg)
 		feed_starved(worker);
 		send_all(worker);
 		resume_paused(worker);
+		resume_turn_takers(worker);
 		if (worker->background)
 			wait_ms = background_turn(worker->background, TICK_MS);
-		if (worker->paused)
+		if (worker->paused || worker->turn_takers.first)
 			wait_ms = 0;
 		if (!fall_asleep(worker))
 			continue;
@@ -510,6 +534,7 @@ static int init_lanes(struct worker *worker)
 		lane->ring = worker->ring;
 		lane->inbox = &worker->inbox;
 		lane->notify = notify;
+		lane->take_turns = take_turns;
 		lane->worker = worker;
 	}
 	return 0;

@@ -49,11 +49,12 @@ struct worker {
 	_Atomic unsigned int nr_slots_busy; /* written by this worker, read by any */
 	struct conn *starved_first;	    /* connections that wait for a slot or a buffer */
 	struct conn *starved_last;
-	unsigned int nr_slots_taken; /* counts on: has anybody been served ... */
-	unsigned int nr_slots_seen;  /* ... since the last tick? */
-	uint64_t served_ms;	     /* the last tick at which one had, or nobody waited */
-	struct conn *to_send;	     /* connections with new replies, this turn */
-	struct conn *paused;	     /* connections that go on in the next turn */
+	unsigned int nr_slots_taken;	/* counts on: has anybody been served ... */
+	unsigned int nr_slots_seen;	/* ... since the last tick? */
+	uint64_t served_ms;		/* the last tick at which one had, or nobody waited */
+	struct conn *to_send;		/* connections with new replies, this turn */
+	struct conn *paused;		/* connections that go on in the next turn */
+	struct waiter_line turn_takers; /* requests that do */
 
 	unsigned int nr_warnings; /* since @warnings_ms, shown or not */
 	uint64_t warnings_ms;

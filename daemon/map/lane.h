@@ -15,13 +15,18 @@
 #include "ring/ring.h"
 
 struct disk;
+struct lane;
+struct waiter;
 
 struct lane {
 	struct disk *disk; /* request/disk.h */
 	struct ring *ring;
 	struct inbox *inbox;		   /* of the worker; shared by its lanes */
 	void (*notify)(struct lane *lane); /* the inbox was empty: wake the worker */
-	void *worker;			   /* for @notify */
+	/* Wake @waiter, which has work to do, when others have had a turn; NULL: do it at once. */
+	void (*take_turns)(struct lane *lane, struct waiter *waiter);
+	void *worker; /* for @notify and @take_turns */
+	bool ending;  /* the server has waited long enough: long requests end with ESHUTDOWN */
 	struct mac_ctx mac;
 	struct epoch_lane epoch;
 	struct xts *xts; /* expanded keys: see request/cipher.h; NULL: none */

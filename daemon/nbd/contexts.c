@@ -70,7 +70,8 @@ enum nbds_answer nbds_answer_contexts(struct nbds_option *o)
 	int index = nbds_find_export(o->session, name);
 
 	if (!o->session->structured) {
-		nbds_put_error(o, NBD_REP_ERR_INVALID, "needs structured replies first");
+		nbds_put_error(o, NBD_REP_ERR_INVALID,
+			       "needs structured replies or extended headers first");
 		return NBDS_ANSWERED;
 	}
 	if (o->data.overrun) {

@@ -44,7 +44,8 @@ static enum nbds_answer answer_export_name(struct nbds_option *o)
 	size_t reply_bytes = sizeof(reply);
 	int index;
 
-	if (o->too_long || o->data.overrun)
+	/* "a client MUST NOT use" it once it has extended headers. */
+	if (o->too_long || o->data.overrun || o->session->extended)
 		return NBDS_CLOSE;
 	index = nbds_find_export(o->session, name);
 	if (index < 0)
@@ -175,7 +176,20 @@ static enum nbds_answer answer_info(struct nbds_option *o)
 
 static enum nbds_answer answer_structured_reply(struct nbds_option *o)
 {
+	if (o->session->extended) {
+		nbds_put_error(o, NBD_REP_ERR_EXT_HEADER_REQD, "extended headers are in force");
+		return NBDS_ANSWERED;
+	}
 	o->session->structured = true;
+	nbds_put_ack(o);
+	return NBDS_ANSWERED;
+}
+
+/* Takes the place of structured replies, and opens what they open. */
+static enum nbds_answer answer_extended_headers(struct nbds_option *o)
+{
+	o->session->structured = true;
+	o->session->extended = true;
 	nbds_put_ack(o);
 	return NBDS_ANSWERED;
 }
@@ -198,6 +212,7 @@ static const struct option_row {
 	{ NBD_OPT_INFO, DATA_PARSED, false, answer_info },
 	{ NBD_OPT_GO, DATA_PARSED, false, answer_info },
 	{ NBD_OPT_STRUCTURED_REPLY, DATA_REFUSED, false, answer_structured_reply },
+	{ NBD_OPT_EXTENDED_HEADERS, DATA_REFUSED, false, answer_extended_headers },
 	{ NBD_OPT_LIST_META_CONTEXT, DATA_PARSED, false, nbds_answer_contexts },
 	{ NBD_OPT_SET_META_CONTEXT, DATA_PARSED, true, nbds_answer_contexts },
 };

@@ -158,21 +158,25 @@ static bool step_skip(struct feed *f)
 	return finish_option(f, &o, f->in);
 }
 
+/* A wrong magic is known before the rest has come: a client with the other header waits for us. */
 static bool step_request(struct feed *f)
 {
+	const bool extended = f->session->extended;
+	const uint32_t wanted = extended ? NBD_REQUEST_EXT_MAGIC : NBD_REQUEST_MAGIC;
 	struct cursor in = f->in;
 	uint32_t magic = cursor_be32(&in);
 	struct nbds_request request;
 
+	if (!in.overrun && magic != wanted)
+		return stop_broken(f);
+	request.extended = extended;
 	request.flags = cursor_be16(&in);
 	request.command = cursor_be16(&in);
 	request.cookie = cursor_be64(&in);
 	request.offset_bytes = cursor_be64(&in);
-	request.length_bytes = cursor_be32(&in);
+	request.length_bytes = extended ? cursor_be64(&in) : cursor_be32(&in);
 	if (in.overrun)
 		return stop(f, NBDS_NEED_MORE);
-	if (magic != NBD_REQUEST_MAGIC)
-		return stop_broken(f);
 	f->in = in;
 	*f->event = (struct nbds_event){ .kind = NBDS_REQUEST, .request = request };
 	return stop(f, NBDS_EVENT);

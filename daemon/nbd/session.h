@@ -56,6 +56,7 @@ struct nbds_session {
 
 	/* Negotiated: for everyone to read from NBDS_EXPORT_CHOSEN on. */
 	bool structured;   /* READ must be answered by chunks */
+	bool extended;	   /* every header is of the longer kind; @structured is set as well */
 	uint32_t contexts; /* see nbds_has_context() */
 	unsigned int export_index;
 
@@ -76,7 +77,8 @@ struct nbds_request {
 	uint16_t command; /* NBD_CMD_* */
 	uint64_t cookie;  /* opaque: returned in the reply */
 	uint64_t offset_bytes;
-	uint32_t length_bytes;
+	uint64_t length_bytes; /* of what it is about, or of its payload: see below */
+	bool extended;	       /* came with the longer header, and is answered by such */
 };
 
 enum nbds_event_kind {
@@ -146,10 +148,16 @@ enum nbds_progress MUST_CHECK nbds_feed(struct nbds_session *session, const uint
 					size_t in_bytes, size_t *used, struct nbds_out *out,
 					struct nbds_event *event);
 
-/* How many bytes follow the header of @request on the stream. */
-static inline uint32_t nbds_request_payload_bytes(const struct nbds_request *request)
+/*
+ * How many bytes follow the header of @request on the stream: an extended one says
+ * itself whether there are any, whatever the command.
+ */
+static inline uint64_t nbds_request_payload_bytes(const struct nbds_request *request)
 {
-	return request->command == NBD_CMD_WRITE ? request->length_bytes : 0;
+	const bool has_payload = request->extended ? request->flags & NBD_CMD_FLAG_PAYLOAD_LEN
+						   : request->command == NBD_CMD_WRITE;
+
+	return has_payload ? request->length_bytes : 0;
 }
 
 /* Did the client select @context for the export it chose? */

@@ -10,6 +10,7 @@
 #include "net/conn.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -115,7 +116,7 @@ static bool fill_payload(struct conn *conn)
 {
 	struct conn_slot *slot = conn->filling;
 	uint32_t unread = conn->recv_end - conn->recv_at;
-	uint32_t missing = slot->wire.length_bytes - conn->filled_bytes;
+	uint32_t missing = (uint32_t)nbds_request_payload_bytes(&slot->wire) - conn->filled_bytes;
 	uint32_t now = unread < missing ? unread : missing;
 
 	memcpy(slot->request.data + conn->filled_bytes, conn->recv_bytes + conn->recv_at, now);
@@ -165,6 +166,7 @@ static void decode(const struct conn *conn, const struct nbds_request *wire, enu
 	request->nr_sectors = bytes_to_sectors(wire->length_bytes);
 	request->fua = wire->flags & NBD_CMD_FLAG_FUA;
 	request->no_hole = wire->flags & NBD_CMD_FLAG_NO_HOLE;
+	request->wide_extents = wire->extended;
 	request->one_extent = wire->flags & NBD_CMD_FLAG_REQ_ONE;
 	request->wanted[REQ_CONTEXT_ALLOCATION] =
 		nbds_has_context(&conn->session, NBDS_CONTEXT_ALLOCATION);
@@ -199,7 +201,7 @@ static bool begin_held(struct conn *conn)
 	const struct gate_limits limits = limits_of(conn);
 	const struct nbds_request *wire = &conn->held;
 	enum req_op op = REQ_DISC;
-	uint64_t buffer_bytes = 0, block_bytes;
+	uint64_t buffer_bytes = 0, block_bytes, payload_bytes;
 	struct conn_slot *slot;
 	int refused = gate_check(&limits, wire);
 
@@ -225,13 +227,14 @@ static bool begin_held(struct conn *conn)
 	slot->refused = refused;
 	if (!refused)
 		decode(conn, wire, op, &slot->request);
-	if (nbds_request_payload_bytes(wire) == 0) {
+	payload_bytes = nbds_request_payload_bytes(wire);
+	if (payload_bytes == 0) {
 		dispatch(slot);
 		return true;
 	}
 	conn->filling = slot;
 	conn->filled_bytes = 0;
-	conn->swallow_bytes = refused ? wire->length_bytes : 0;
+	conn->swallow_bytes = refused ? (uint32_t)payload_bytes : 0;
 	return true;
 }
 
@@ -245,10 +248,9 @@ static void take_event(struct conn *conn, const struct nbds_event *event)
 		conn->recv_over = true;
 		return;
 	}
-	if (event->request.command == NBD_CMD_WRITE &&
-	    event->request.length_bytes > GATE_SWALLOW_BYTES_MAX) {
-		worker_warn(conn->worker, "conn %u (%s): closed: a WRITE of %u bytes", conn->id,
-			    conn->peer, event->request.length_bytes);
+	if (gate_wants_close(&event->request)) {
+		worker_warn(conn->worker, "conn %u (%s): closed: a payload of %" PRIu64 " bytes",
+			    conn->id, conn->peer, event->request.length_bytes);
 		conn->recv_over = true;
 		return;
 	}

@@ -27,16 +27,21 @@ static void add_iov(struct conn_slot *slot, void *bytes, size_t nr_bytes)
 static void reply_simple(struct conn_slot *slot, uint32_t wire_error)
 {
 	add_iov(slot, slot->headers[0],
-		nbds_encode_simple(slot->headers[0], slot->wire.cookie, wire_error));
+		nbds_encode_simple(slot->headers[0], &slot->wire, wire_error));
 	if (slot->wire.command == NBD_CMD_READ && wire_error == NBD_OK &&
 	    slot->wire.length_bytes > 0)
 		add_iov(slot, slot->request.data, slot->wire.length_bytes);
 }
 
+static void reply_none(struct conn_slot *slot)
+{
+	add_iov(slot, slot->headers[0], nbds_encode_none(slot->headers[0], &slot->wire));
+}
+
 static void reply_error(struct conn_slot *slot, uint32_t wire_error)
 {
 	add_iov(slot, slot->headers[0],
-		nbds_encode_error(slot->headers[0], slot->wire.cookie, wire_error,
+		nbds_encode_error(slot->headers[0], &slot->wire, wire_error,
 				  nbds_error_text(wire_error)));
 }
 
@@ -86,11 +91,10 @@ static void add_stretch(struct conn_slot *slot, unsigned int n, const struct str
 	uint8_t *header = slot->headers[n];
 
 	if (stretch->hole) {
-		add_iov(slot, header,
-			nbds_encode_hole(header, slot->wire.cookie, last, offset, bytes));
+		add_iov(slot, header, nbds_encode_hole(header, &slot->wire, last, offset, bytes));
 		return;
 	}
-	add_iov(slot, header, nbds_encode_data(header, slot->wire.cookie, last, offset, bytes));
+	add_iov(slot, header, nbds_encode_data(header, &slot->wire, last, offset, bytes));
 	add_iov(slot,
 		request->data + sectors_to_bytes(stretch->first_sector - request->first_sector),
 		bytes);
@@ -103,8 +107,7 @@ static void reply_read(struct conn_slot *slot)
 	unsigned int nr = find_stretches(request, stretches);
 
 	if (request->nr_sectors == 0) {
-		add_iov(slot, slot->headers[0],
-			nbds_encode_none(slot->headers[0], slot->wire.cookie));
+		reply_none(slot);
 		return;
 	}
 	if (nr == 0 || slot->wire.flags & NBD_CMD_FLAG_DF) {
@@ -130,10 +133,10 @@ static void reply_status(struct conn_slot *slot)
 			continue;
 		left--;
 		add_iov(slot, slot->headers[i],
-			nbds_encode_status(slot->headers[i], slot->wire.cookie, left == 0, ids[i],
+			nbds_encode_status(slot->headers[i], &slot->wire, left == 0, ids[i],
 					   request->nr_extents[i]));
 		add_iov(slot, request->extents[i],
-			request->nr_extents[i] * sizeof(struct nbd_extent));
+			request->nr_extents[i] * nbds_extent_bytes(slot->wire.extended));
 	}
 }
 
@@ -152,6 +155,8 @@ static void encode(struct conn_slot *slot)
 		reply_read(slot);
 	else if (slot->wire.command == NBD_CMD_BLOCK_STATUS)
 		reply_status(slot);
+	else if (slot->wire.extended)
+		reply_none(slot);
 	else
 		reply_simple(slot, wire_error);
 }

@@ -16,17 +16,17 @@ enum gate_range {
 static const struct gate_row {
 	uint16_t flags; /* allowed besides FUA, which is allowed everywhere */
 	enum gate_range range;
-	uint32_t length_bytes_max;
+	uint64_t length_bytes_max;
 	int past_end;
 } gate_rows[REQ_OPS] = {
 	[REQ_READ] = { NBD_CMD_FLAG_DF, GATE_RANGE, REQ_BYTES_MAX, -EINVAL },
 	[REQ_WRITE] = { 0, GATE_RANGE, REQ_BYTES_MAX, -ENOSPC },
 	[REQ_FLUSH] = { 0, GATE_ALL_ZERO, 0, -EINVAL },
-	[REQ_TRIM] = { 0, GATE_RANGE, UINT32_MAX, -EINVAL },
-	[REQ_ZERO] = { NBD_CMD_FLAG_NO_HOLE | NBD_CMD_FLAG_FAST_ZERO, GATE_RANGE, UINT32_MAX,
+	[REQ_TRIM] = { 0, GATE_RANGE, UINT64_MAX, -EINVAL },
+	[REQ_ZERO] = { NBD_CMD_FLAG_NO_HOLE | NBD_CMD_FLAG_FAST_ZERO, GATE_RANGE, UINT64_MAX,
 		       -ENOSPC },
-	[REQ_CACHE] = { 0, GATE_RANGE, UINT32_MAX, -EINVAL },
-	[REQ_STATUS] = { NBD_CMD_FLAG_REQ_ONE, GATE_SOME_RANGE, UINT32_MAX, -EINVAL },
+	[REQ_CACHE] = { 0, GATE_RANGE, UINT64_MAX, -EINVAL },
+	[REQ_STATUS] = { NBD_CMD_FLAG_REQ_ONE, GATE_SOME_RANGE, UINT64_MAX, -EINVAL },
 	[REQ_DISC] = { UINT16_MAX, GATE_NO_RANGE, 0, 0 },
 };
 
@@ -37,13 +37,21 @@ static uint16_t flags_not_offered(const struct gate_limits *limits)
 			  (limits->fast_zero ? 0 : NBD_CMD_FLAG_FAST_ZERO));
 }
 
+/* An extended header says whether there is a payload; a compact one must not. */
+static bool payload_is_right(const struct nbds_request *r, enum req_op op)
+{
+	const bool has_payload = r->flags & NBD_CMD_FLAG_PAYLOAD_LEN;
+
+	return has_payload == (r->extended && op == REQ_WRITE);
+}
+
 static int check_flags(const struct gate_limits *limits, const struct gate_row *row, uint16_t flags)
 {
 	unsigned int allowed = row->flags;
 
 	if (row->range != GATE_NO_RANGE)
 		allowed &= ~(unsigned int)flags_not_offered(limits);
-	return (flags & ~(allowed | NBD_CMD_FLAG_FUA)) ? -EINVAL : 0;
+	return (flags & ~(allowed | NBD_CMD_FLAG_FUA | NBD_CMD_FLAG_PAYLOAD_LEN)) ? -EINVAL : 0;
 }
 
 static int check_range(const struct gate_limits *limits, const struct gate_row *row,
@@ -80,6 +88,8 @@ int gate_check(const struct gate_limits *limits, const struct nbds_request *r)
 	if (rc < 0 || row->range == GATE_NO_RANGE)
 		return rc;
 
+	if (!payload_is_right(r, op))
+		return -EINVAL;
 	if (op == REQ_STATUS && !limits->has_contexts)
 		return -EINVAL;
 	if (row->range == GATE_SOME_RANGE && r->length_bytes == 0)
@@ -98,5 +108,14 @@ int gate_check(const struct gate_limits *limits, const struct nbds_request *r)
 	rc = check_range(limits, row, r);
 	if (rc == 0 && op == REQ_ZERO && cannot_be_fast(r))
 		rc = -ENOTSUP;
+	if (rc == 0 && r->flags & NBD_CMD_FLAG_NO_HOLE && r->length_bytes > GATE_FILL_BYTES_MAX)
+		rc = -EOVERFLOW;
 	return rc;
+}
+
+bool gate_wants_close(const struct nbds_request *request)
+{
+	return nbds_request_payload_bytes(request) >
+	       (uint64_t)(request->extended ? GATE_SWALLOW_EXTENDED_BYTES_MAX
+					    : GATE_SWALLOW_BYTES_MAX);
 }

@@ -24,19 +24,31 @@ struct gate_limits {
 };
 
 /*
- * A refused WRITE has its payload on the stream all the same. Up to here the
- * connection reads and drops it, so that the client gets its error; a longer
- * one is taken for an attack, and the connection is closed at once ("Size
- * constraints" allows that above 32 MiB).
+ * A refused request has its payload on the stream all the same. Up to here the
+ * connection reads and drops it, so that the client gets its error. Extended
+ * headers say that a longer one than was advertised is to be cut off.
  */
-enum { GATE_SWALLOW_BYTES_MAX = 2 * REQ_BYTES_MAX };
+enum {
+	GATE_SWALLOW_BYTES_MAX = 2 * REQ_BYTES_MAX,
+	GATE_SWALLOW_EXTENDED_BYTES_MAX = REQ_BYTES_MAX,
+};
+
+/* Zeros that have to be written cost what data costs: no more of them in one request. */
+#define GATE_FILL_BYTES_MAX ((uint64_t)UINT32_MAX)
+
+/*
+ * Is the payload of @request so long that it is taken for an attack, and the
+ * connection to be closed at once ("Size constraints" allows it above 32 MiB)?
+ */
+bool gate_wants_close(const struct nbds_request *request);
 
 /*
  * May @request be carried out? Returns 0 or, in this order of precedence:
  *
  * -EINVAL  command unknown; a flag unknown or not this command's (FUA is every
  *          command's, DF only with structured replies, FAST_ZERO only if
- *          advertised); BLOCK_STATUS without a context or with length 0;
+ *          advertised); a payload where there is none, or none where there must
+ *          be one; BLOCK_STATUS without a context or with length 0;
  *          FLUSH with an offset or a length
  * -ESHUTDOWN anything while the server stops
  * -EPERM   anything while the keys are revoked; WRITE, TRIM or WRITE_ZEROES on a
@@ -47,6 +59,7 @@ enum { GATE_SWALLOW_BYTES_MAX = 2 * REQ_BYTES_MAX };
  * -ENOSPC  WRITE or WRITE_ZEROES past the end of the disk
  * -EINVAL  any other command past the end
  * -ENOTSUP WRITE_ZEROES with FAST_ZERO and NO_HOLE: allocating is never fast
+ * -EOVERFLOW WRITE_ZEROES with NO_HOLE longer than GATE_FILL_BYTES_MAX
  *
  * Length 0 (elsewhere than above) is allowed and means that nothing is done:
  * the protocol leaves it open. No data chunk may be empty, so a structured READ

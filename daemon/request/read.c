@@ -98,7 +98,7 @@ static bool add_part(struct request *request, const struct map_run *run,
 
 /*
  * Find the runs from @at_sector on, REQ_RUNS_MAX at most; a more scattered
- * range comes back here for the rest.
+ * range, or a very long one (of CACHE), comes back here for the rest.
  */
 enum req_step_result step_map(struct request *request)
 {
@@ -107,7 +107,7 @@ enum req_step_result step_map(struct request *request)
 	uint64_t at = request->at_sector;
 
 	request->nr_parts = 0;
-	while (at < end) {
+	for (unsigned int nr = 0; at < end && nr < REQ_TURN_RUNS; nr++) {
 		struct base_place place = { 0 };
 		struct map_run run;
 		int r = map_find(map, at, end - at, &run);
@@ -211,10 +211,20 @@ enum req_step_result step_advise(struct request *request)
 	return submit_parts(request, RING_ADVISE);
 }
 
-/* More of the range than fits one round goes back to step_map. */
+/*
+ * More of the range than fits one round goes back to step_map. A round of CACHE may
+ * have nothing to wait for, so that it has to let others in by itself; it comes back
+ * here with the round counted already.
+ */
 enum req_step_result step_next_round(struct request *request)
 {
-	request->at_sector += request->at_sectors;
-	return request->at_sector < request->first_sector + request->nr_sectors ? STEP_REPEAT
-										: STEP_NEXT;
+	const uint64_t sectors = request->at_sectors;
+
+	request->at_sector += sectors;
+	request->at_sectors = 0;
+	if (request->at_sector >= request->first_sector + request->nr_sectors)
+		return STEP_NEXT;
+	if (request->op == REQ_CACHE && sectors > 0 && req_takes_turns(request))
+		return STEP_WAIT;
+	return STEP_REPEAT;
 }

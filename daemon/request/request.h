@@ -37,6 +37,7 @@ struct request {
 	uint64_t nr_sectors;   /* on the disk; 0: nothing is done */
 	bool fua;
 	bool no_hole;		   /* WRITE_ZEROES: write them, keep the space */
+	bool wide_extents;	   /* BLOCK_STATUS: of extended headers */
 	bool one_extent;	   /* BLOCK_STATUS: NBD_CMD_FLAG_REQ_ONE */
 	bool rewrite;		   /* WRITE: not the client's data, but what is there: ... */
 	uint32_t moved_entries;	   /* ... if its entry is one of these (map_rewrite_begin()) */
@@ -46,8 +47,8 @@ struct request {
 
 	/* The result, for @done. */
 	int error; /* 0 or a negative errno; the first one */
-	/* BLOCK_STATUS: struct nbd_extent in @data from here on, ready for the wire. */
-	struct nbd_extent *extents[REQ_CONTEXTS];
+	/* BLOCK_STATUS: extents in @data from here on, ready for the wire. */
+	uint8_t *extents[REQ_CONTEXTS];
 	uint32_t nr_extents[REQ_CONTEXTS];
 
 	/* The request's own. */
@@ -58,7 +59,9 @@ struct request {
 	uint8_t entry;	      /* WRITE: the plane written to */
 	uint64_t at_sector;   /* the part of the range under way ... */
 	uint64_t at_sectors;  /* ... and its length */
-	unsigned int context; /* BLOCK_STATUS: being walked */
+	unsigned int context; /* BLOCK_STATUS: being walked; its last extent so far: */
+	uint64_t extent_bytes;
+	uint32_t extent_state;
 	unsigned int nr_parts;
 	unsigned int nr_pending; /* ring operations not yet done, plus one while submitting */
 	struct waiter waiter;
@@ -86,6 +89,14 @@ void req_continue(struct request *request);
  * again; or it failed, and so does the request.
  */
 void req_woken(struct waiter *waiter);
+
+/*
+ * For steps that go over a range of any length, REQ_TURN_RUNS at a time. Called off:
+ * the keys or the server's time are gone, and the error is noted. Turns: returns
+ * true when others come first; the step returns STEP_WAIT, and is run again.
+ */
+bool req_is_called_off(struct request *request);
+bool req_takes_turns(struct request *request);
 
 /* The step cannot do its work: note the first error. Returns STEP_NEXT. */
 enum req_step_result req_failed(struct request *request, int error);

@@ -17,6 +17,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "nbd/reply.h"
 #include "request/request.h"
 
 enum { ROAD_STEPS_MAX = 8 };
@@ -86,6 +87,26 @@ static void refuse_if_revoked(struct request *request)
 		req_failed(request, -EPERM);
 }
 
+bool req_is_called_off(struct request *request)
+{
+	refuse_if_revoked(request);
+	if (request->lane->ending)
+		req_failed(request, -ESHUTDOWN);
+	return request->error != 0;
+}
+
+bool req_takes_turns(struct request *request)
+{
+	struct lane *lane = request->lane;
+
+	if (!lane->take_turns)
+		return false;
+	request->waiter.wake = req_woken;
+	request->waiter.result = 0;
+	lane->take_turns(lane, &request->waiter);
+	return true;
+}
+
 static void run(struct request *request)
 {
 	const struct road *road = road_of(request);
@@ -105,7 +126,7 @@ static void run(struct request *request)
 			return;
 		case STEP_REPEAT:
 			request->step = road->repeat_at;
-			refuse_if_revoked(request);
+			(void)req_is_called_off(request);
 			break;
 		}
 	}
@@ -149,7 +170,7 @@ uint64_t req_buffer_bytes(enum req_op op, bool no_hole, uint64_t nr_sectors)
 	case REQ_ZERO:
 		return no_hole ? min_u64(bytes, ZERO_CHUNK_BYTES) : 0;
 	case REQ_STATUS:
-		return REQ_CONTEXTS * REQ_EXTENTS_MAX * sizeof(struct nbd_extent);
+		return REQ_CONTEXTS * REQ_EXTENTS_MAX * NBDS_EXTENT_BYTES_MAX;
 	case REQ_FLUSH:
 	case REQ_TRIM:
 	case REQ_CACHE:

@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 
+#include "nbd/reply.h"
 #include "request/request.h"
 
 /* Values of x-sealblk:encryption (docs/format.md 10). */
@@ -30,24 +31,24 @@ static uint32_t state_in(enum req_context context, const struct map *map, uint8_
 }
 
 /* Add to the extents of @context, joining what is alike. False: no room. */
-static bool add_extent(struct request *request, unsigned int context, uint32_t bytes,
+static bool add_extent(struct request *request, unsigned int context, uint64_t bytes,
 		       uint32_t state)
 {
-	struct nbd_extent *extents = request->extents[context];
+	const size_t each_bytes = nbds_extent_bytes(request->wide_extents);
 	uint32_t *nr = &request->nr_extents[context];
-	struct nbd_extent *last = *nr > 0 ? &extents[*nr - 1] : NULL;
 
-	assert(extents);
-	if (last && be32_get(last->state) == state) {
-		last->extent_bytes = be32_of(be32_get(last->extent_bytes) + bytes);
-		return true;
+	assert(request->extents[context]);
+	if (*nr > 0 && request->extent_state == state) {
+		request->extent_bytes += bytes;
+	} else {
+		if (*nr == (request->one_extent ? 1 : REQ_EXTENTS_MAX))
+			return false;
+		(*nr)++;
+		request->extent_bytes = bytes;
+		request->extent_state = state;
 	}
-	if (*nr == (request->one_extent ? 1 : REQ_EXTENTS_MAX))
-		return false;
-	extents[(*nr)++] = (struct nbd_extent){
-		.extent_bytes = be32_of(bytes),
-		.state = be32_of(state),
-	};
+	nbds_encode_extent(request->extents[context] + (*nr - 1) * each_bytes,
+			   request->wide_extents, request->extent_bytes, state);
 	return true;
 }
 
@@ -78,11 +79,15 @@ static int walk(struct request *request)
 {
 	struct map *map = &request->lane->disk->map;
 
-	while (request->at_sector < request->first_sector + request->nr_sectors) {
+	for (unsigned int nr = 1; request->at_sector < request->first_sector + request->nr_sectors;
+	     nr++) {
 		struct map_run run;
 		bool hole;
-		int r = find(request, &run, &hole);
+		int r;
 
+		if (nr % REQ_TURN_RUNS == 0 && req_takes_turns(request))
+			return 1;
+		r = find(request, &run, &hole);
 		if (r == -EAGAIN) {
 			request->waiter.wake = req_woken;
 			if (map_load_wait(map, request->lane, request->at_sector,
@@ -92,8 +97,7 @@ static int walk(struct request *request)
 		}
 		if (r < 0)
 			return -EIO;
-		if (!add_extent(request, request->context,
-				(uint32_t)sectors_to_bytes(run.nr_sectors),
+		if (!add_extent(request, request->context, sectors_to_bytes(run.nr_sectors),
 				state_in((enum req_context)request->context, map, run.entry, hole)))
 			return 0;
 		request->at_sector += run.nr_sectors;
@@ -103,6 +107,8 @@ static int walk(struct request *request)
 
 enum req_step_result step_status(struct request *request)
 {
+	if (req_is_called_off(request))
+		return STEP_NEXT;
 	for (; request->context < REQ_CONTEXTS; request->context++) {
 		unsigned int context = request->context;
 		int r;
@@ -110,7 +116,7 @@ enum req_step_result step_status(struct request *request)
 		if (!request->wanted[context])
 			continue;
 		request->extents[context] =
-			(struct nbd_extent *)(void *)request->data + context * REQ_EXTENTS_MAX;
+			request->data + context * REQ_EXTENTS_MAX * NBDS_EXTENT_BYTES_MAX;
 		r = walk(request);
 		if (r == 1)
 			return STEP_WAIT;

@@ -139,10 +139,14 @@ enum req_step_result step_zero(struct request *request)
 	struct lane *lane = request->lane;
 	uint64_t end = request->first_sector + request->nr_sectors;
 
-	while (request->at_sector < end) {
+	if (req_is_called_off(request))
+		return STEP_NEXT;
+	for (unsigned int nr = 1; request->at_sector < end; nr++) {
 		uint64_t done_sectors = 0;
 		int r;
 
+		if (nr % REQ_TURN_RUNS == 0 && req_takes_turns(request))
+			return STEP_WAIT;
 		request->waiter.wake = req_woken;
 		r = map_zero(&lane->disk->map, lane, request->at_sector, end - request->at_sector,
 			     &request->waiter, &done_sectors);

@@ -54,9 +54,10 @@ enum {
 	CONN_SEND_PARTS_MAX = 32,	/* replies gathered into one send */
 	REQ_BYTES_MAX = 32 << 20,	/* NBD's payload limit, advertised */
 	REQ_RUNS_MAX = 64,		/* more: the range is served in rounds */
-	REQ_EXTENTS_MAX = 1024,		/* descriptors in one BLOCK_STATUS reply */
-	ZERO_CHUNK_BYTES = 1 << 20,	/* WRITE_ZEROES with NO_HOLE, per round */
-	RING_ENTRIES = 1024,		/* operations on files in flight per worker */
+	REQ_TURN_RUNS = 4096,	    /* of the map, looked at before others have a turn: 15 GiB */
+	REQ_EXTENTS_MAX = 1024,	    /* descriptors in one BLOCK_STATUS reply */
+	ZERO_CHUNK_BYTES = 1 << 20, /* WRITE_ZEROES with NO_HOLE, per round */
+	RING_ENTRIES = 1024,	    /* operations on files in flight per worker */
 	/* And on sockets: whoever waits for his client must not keep others from the ring. */
 	RING_SOCKET_ENTRIES = 2 * WORKER_CONNS_MAX + LISTENERS_MAX,
 };

@@ -3,8 +3,9 @@
  * The NBD protocol as it lies on the wire: numbers and layouts, nothing else.
  *
  * Source: doc/proto.md of the NBD project; each group names its section there.
- * All integers are big-endian. TLS and extended headers are not spoken: their
- * options are answered with NBD_REP_ERR_UNSUP, as any unknown one.
+ * What has "ext" in its name is that file's branch extension-ext-header.
+ * All integers are big-endian. TLS is not spoken: its option is answered with
+ * NBD_REP_ERR_UNSUP, as any unknown one.
  * Not to be included together with <linux/nbd.h>, which has some of the names.
  */
 #ifndef SEALBLK_NBD_WIRE_H
@@ -22,6 +23,8 @@
 #define NBD_REQUEST_MAGIC      UINT32_C(0x25609513)
 #define NBD_SIMPLE_REPLY_MAGIC UINT32_C(0x67446698)
 #define NBD_CHUNK_MAGIC	       UINT32_C(0x668e33ef) /* NBD_STRUCTURED_REPLY_MAGIC */
+#define NBD_REQUEST_EXT_MAGIC  UINT32_C(0x21e41c71) /* NBD_EXTENDED_REQUEST_MAGIC */
+#define NBD_CHUNK_EXT_MAGIC    UINT32_C(0x6e8a278c) /* NBD_EXTENDED_REPLY_MAGIC */
 
 /* "Handshake flags", 16 bits from the server. */
 enum {
@@ -78,6 +81,7 @@ enum {
 #define NBD_REP_ERR_SHUTDOWN	    UINT32_C(0x80000007)
 #define NBD_REP_ERR_BLOCK_SIZE_REQD UINT32_C(0x80000008)
 #define NBD_REP_ERR_TOO_BIG	    UINT32_C(0x80000009)
+#define NBD_REP_ERR_EXT_HEADER_REQD UINT32_C(0x8000000a)
 
 /* Information types: "Option reply types", NBD_REP_INFO. */
 enum {
@@ -117,6 +121,7 @@ enum {
 	NBD_REPLY_TYPE_OFFSET_DATA = 1,
 	NBD_REPLY_TYPE_OFFSET_HOLE = 2,
 	NBD_REPLY_TYPE_BLOCK_STATUS = 5,
+	NBD_REPLY_TYPE_BLOCK_STATUS_EXT = 6,
 	NBD_REPLY_TYPE_ERROR = (1 << 15) + 1,
 	NBD_REPLY_TYPE_ERROR_OFFSET = (1 << 15) + 2,
 };
@@ -213,6 +218,16 @@ struct nbd_request {
 	be32 length_bytes;
 };
 
+/* The same with extended headers: then the payload, if FLAG_PAYLOAD_LEN says there is one. */
+struct nbd_request_ext {
+	be32 magic;
+	be16 flags;
+	be16 command;
+	be64 cookie;
+	be64 offset_bytes;
+	be64 length_bytes; /* of the payload, or of the effect */
+};
+
 /* "Simple reply message": then the data of a successful READ. */
 struct nbd_simple_reply {
 	be32 magic;
@@ -229,7 +244,17 @@ struct nbd_chunk {
 	be32 payload_bytes; /* of what follows */
 };
 
-/* "Structured reply types": what follows nbd_chunk. */
+/* "Extended reply chunk message". */
+struct nbd_chunk_ext {
+	be32 magic;
+	be16 flags;
+	be16 type;
+	be64 cookie;
+	be64 offset_bytes;  /* of the request */
+	be64 payload_bytes; /* of what follows */
+};
+
+/* "Structured reply types": what follows nbd_chunk or nbd_chunk_ext. */
 struct nbd_chunk_data {
 	be64 offset_bytes; /* then the data */
 };
@@ -246,6 +271,16 @@ struct nbd_chunk_status {
 struct nbd_extent {
 	be32 extent_bytes;
 	be32 state; /* in the terms of the context */
+};
+
+struct nbd_chunk_status_ext {
+	be32 context_id;
+	be32 nr_extents; /* then the extents */
+};
+
+struct nbd_extent_ext {
+	be64 extent_bytes;
+	be64 state; /* in the terms of the context */
 };
 
 struct nbd_chunk_error {
@@ -268,6 +303,12 @@ _Static_assert(offsetof(struct nbd_chunk, payload_bytes) == 16, "proto.md, same 
 _Static_assert(sizeof(struct nbd_chunk_hole) == 12, "proto.md, NBD_REPLY_TYPE_OFFSET_HOLE");
 _Static_assert(sizeof(struct nbd_chunk_error) == 6, "proto.md, NBD_REPLY_TYPE_ERROR");
 _Static_assert(sizeof(struct nbd_extent) == 8, "proto.md, NBD_REPLY_TYPE_BLOCK_STATUS");
+_Static_assert(sizeof(struct nbd_request_ext) == 32, "proto.md, Request message");
+_Static_assert(offsetof(struct nbd_request_ext, length_bytes) == 24, "proto.md, same section");
+_Static_assert(sizeof(struct nbd_chunk_ext) == 32, "proto.md, Extended reply chunk message");
+_Static_assert(offsetof(struct nbd_chunk_ext, payload_bytes) == 24, "proto.md, same section");
+_Static_assert(sizeof(struct nbd_chunk_status_ext) == 8, "proto.md, BLOCK_STATUS_EXT");
+_Static_assert(sizeof(struct nbd_extent_ext) == 16, "proto.md, BLOCK_STATUS_EXT");
 _Static_assert(_Alignof(struct nbd_request) == 1, "may lie at any address");
 _Static_assert(_Alignof(struct nbd_chunk) == 1, "may lie at any address");
 

@@ -20,8 +20,8 @@ static const struct nbds_export exports[] = {
 	{ "", NULL, DISK_BYTES_MAX, 512, 4096, REQ_BYTES_MAX, NBD_FLAG_HAS_FLAGS },
 };
 
-/* The bytes that follow the header in the stream. */
-static size_t judge(const struct nbds_session *session, const struct nbds_request *request)
+/* The bytes that follow the header in the stream, or more: the connection would be closed. */
+static uint64_t judge(const struct nbds_session *session, const struct nbds_request *request)
 {
 	struct gate_limits limits = {
 		.disk_bytes = exports[session->export_index].bytes,
@@ -33,7 +33,9 @@ static size_t judge(const struct nbds_session *session, const struct nbds_reques
 	if (gate_check(&limits, request) == 0 && request->command != NBD_CMD_DISC)
 		assert(request->offset_bytes <= limits.disk_bytes &&
 		       request->length_bytes <= limits.disk_bytes - request->offset_bytes);
-	return nbds_request_payload_bytes(request);
+	assert(gate_wants_close(request) ||
+	       nbds_request_payload_bytes(request) <= GATE_SWALLOW_BYTES_MAX);
+	return gate_wants_close(request) ? SIZE_MAX / 2 : nbds_request_payload_bytes(request);
 }
 
 static enum nbds_progress feed(struct nbds_session *session, const uint8_t *at, size_t nr_bytes,

@@ -88,11 +88,18 @@ def _():
     in_sync(client)
 
 
-@row("EXTENDED_HEADERS is not offered: ERR_UNSUP")
+@row("EXTENDED_HEADERS: ACK; with data ERR_INVALID; then STRUCTURED_REPLY is ERR_EXT_HEADER_REQD")
 def _():
-    client = shaking()
-    equal(ERR_UNSUP, client.result(OPT_EXTENDED))
-    in_sync(client)
+    for first in False, True:
+        client = shaking()
+        equal(ERR_INVALID, client.result(OPT_EXTENDED, b"x"))
+        if first:
+            client.negotiate_structured()
+        client.negotiate_extended()
+        equal(ERR_EXT_HEADER_REQD, client.result(OPT_STRUCTURED))
+        in_sync(client)
+        client.go("")
+        still_serves(client)
 
 
 @row("wrong option magic: closed")
@@ -445,10 +452,11 @@ def _():
 
 # ---- commands -----------------------------------------------------------------------------
 
-def both_kinds():
-    """A client with simple replies and one with structured replies and contexts."""
+def each_kind():
+    """A client with simple replies, and two with contexts: structured and extended replies."""
     yield serving()
     yield serving(contexts=(ALLOCATION, ENCRYPTION))
+    yield serving(contexts=(ALLOCATION, ENCRYPTION), extended=True)
 
 
 def noise(size, seed=1):
@@ -457,7 +465,7 @@ def noise(size, seed=1):
 
 @row("WRITE, then READ: the same bytes; structured and not")
 def _():
-    for client in both_kinds():
+    for client in each_kind():
         for size in SECTOR, 4 * KIB, 3 * SECTOR, MIB:
             data = noise(size, size)
             equal(0, client.do(WRITE, 7 * SECTOR, size, payload=data).error)
@@ -474,7 +482,7 @@ def _():
 
 @row("FLUSH")
 def _():
-    for client in both_kinds():
+    for client in each_kind():
         client.do(WRITE, 0, SECTOR)
         equal(0, client.do(FLUSH).error)
 
@@ -535,7 +543,7 @@ def _():
 
 @row("CACHE")
 def _():
-    for client in both_kinds():
+    for client in each_kind():
         equal(0, client.do(CACHE, 0, 64 * MIB).error)
         equal(0, client.do(CACHE, client.size - SECTOR, SECTOR).error)
 
@@ -661,7 +669,7 @@ def _():
 
 @row("length 0: no disconnect; BLOCK_STATUS of nothing is EINVAL")
 def _():
-    for client in both_kinds():
+    for client in each_kind():
         for command in READ, WRITE, TRIM, CACHE, ZEROES, STATUS:
             for offset in 0, client.size:
                 one_of((0, EINVAL, ENOSPC), client.do(command, offset, 0).error)
@@ -671,7 +679,7 @@ def _():
 
 @row("unaligned: EINVAL")
 def _():
-    for client in both_kinds():
+    for client in each_kind():
         for command in READ, WRITE, TRIM, CACHE, ZEROES, STATUS:
             for offset, length in (1, SECTOR), (0, 1), (0, 511), (256, 256), (SECTOR, 513):
                 equal(EINVAL, client.do(command, offset, length).error, "command %d" % command)
@@ -680,7 +688,7 @@ def _():
 
 @row("past the end: READ, TRIM, CACHE, BLOCK_STATUS EINVAL; WRITE, WRITE_ZEROES ENOSPC")
 def _():
-    for client in both_kinds():
+    for client in each_kind():
         ends = ((client.size, SECTOR), (client.size - SECTOR, 2 * SECTOR),
                 ((1 << 64) - SECTOR, SECTOR), ((1 << 64) - SECTOR, 2 * SECTOR),
                 (1 << 63, SECTOR), (client.size - 16 * MIB, 32 * MIB))
@@ -696,7 +704,7 @@ def _():
 
 @row("the last sector: everything works")
 def _():
-    for client in both_kinds():
+    for client in each_kind():
         at = client.size - SECTOR
         for command in WRITE, READ, CACHE, TRIM, ZEROES:
             equal(0, client.do(command, at, SECTOR).error, "command %d" % command)
@@ -705,14 +713,14 @@ def _():
 
 @row("unknown command or flag: EINVAL, and the connection survives")
 def _():
-    for client in both_kinds():
+    for client in each_kind():
         for command in 8, 9, 255, 0xffff:
             equal(EINVAL, client.do(command, 0, SECTOR).error)
         allowed = {READ: DF, WRITE: 0, FLUSH: 0, TRIM: 0, CACHE: 0,
                    ZEROES: NO_HOLE | FAST_ZERO, STATUS: REQ_ONE}
         for command, flags in allowed.items():
             for bit in range(1, 16):
-                if 1 << bit & flags:
+                if 1 << bit & (flags | (PAYLOAD_LEN if client.extended else 0)):
                     continue
                 length = 0 if command == FLUSH else SECTOR
                 equal(EINVAL, client.do(command, 0, length, 1 << bit).error,
@@ -722,7 +730,7 @@ def _():
 
 @row("READ and WRITE of 32 MiB")
 def _():
-    for client in both_kinds():
+    for client in each_kind():
         data = noise(32 * MIB)
         equal(0, client.do(WRITE, 16 * MIB, 32 * MIB, payload=data).error)
         assert client.read(16 * MIB, 32 * MIB) == data

@@ -142,6 +142,19 @@ def silent():
 
 
 @case
+def long_zeroes():
+    """A request that would take a minute ends with the grace."""
+    client = Client(PATH, go="")
+    client.request(ZEROES, 0, 3 << 30, NO_HOLE)
+    time.sleep(0.2)
+    start = time.monotonic()
+    terminate()
+    assert client.is_closed()
+    took = time.monotonic() - start
+    assert took < 4, "%.1f s" % took
+
+
+@case
 def stubborn():
     """Who goes on asking is answered, and cut off when the grace is over."""
     clients = [Client(PATH, go=""), Client(PATH, go="")]

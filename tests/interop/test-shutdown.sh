@@ -34,6 +34,13 @@ for case in without_a_word options export_name silent; do
 done
 "$sealblk" check image.seal
 
+if [[ ${SEALBLK_LONG:-} ]]; then
+	"$sealblk" create --size 3G --key-file key image-long.seal
+	mv image-long.seal image.seal
+	told long_zeroes
+	"$sealblk" check image.seal
+fi
+
 # ---- QEMU, which connects again: it sees nothing of it ----
 command -v qemu-img >/dev/null || skip "the rest needs qemu-img"
 start_daemon --socket "$TEST_DIR/s" --key-file key image.seal

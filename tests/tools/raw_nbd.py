@@ -10,21 +10,23 @@ import struct
 SECTOR, KIB, MIB = 512, 1 << 10, 1 << 20
 NBDMAGIC, IHAVEOPT, OPTION_REPLY = b"NBDMAGIC", b"IHAVEOPT", 0x3e889045565a9
 REQUEST, SIMPLE, STRUCTURED = 0x25609513, 0x67446698, 0x668e33ef
+REQUEST_EXT, CHUNK_EXT = 0x21e41c71, 0x6e8a278c
 
 FIXED_NEWSTYLE, NO_ZEROES = 1, 2
 (OPT_EXPORT_NAME, OPT_ABORT, OPT_LIST, OPT_PEEK, OPT_STARTTLS, OPT_INFO, OPT_GO, OPT_STRUCTURED,
  OPT_LIST_META, OPT_SET_META, OPT_EXTENDED) = range(1, 12)
 REP_ACK, REP_SERVER, REP_INFO, REP_META = 1, 2, 3, 4
 (ERR_UNSUP, ERR_POLICY, ERR_INVALID, ERR_PLATFORM, ERR_TLS_REQD, ERR_UNKNOWN, ERR_SHUTDOWN,
- ERR_BLOCK_SIZE_REQD, ERR_TOO_BIG) = range((1 << 31) + 1, (1 << 31) + 10)
+ ERR_BLOCK_SIZE_REQD, ERR_TOO_BIG, ERR_EXT_HEADER_REQD) = range((1 << 31) + 1, (1 << 31) + 11)
 INFO_EXPORT, INFO_NAME, INFO_DESCRIPTION, INFO_BLOCK_SIZE = range(4)
 
 (HAS_FLAGS, READ_ONLY, SEND_FLUSH, SEND_FUA, ROTATIONAL, SEND_TRIM, SEND_WRITE_ZEROES, SEND_DF,
- CAN_MULTI_CONN, SEND_RESIZE, SEND_CACHE, SEND_FAST_ZERO) = (1 << bit for bit in range(12))
+ CAN_MULTI_CONN, SEND_RESIZE, SEND_CACHE, SEND_FAST_ZERO,
+ STATUS_PAYLOAD) = (1 << bit for bit in range(13))
 
 READ, WRITE, DISC, FLUSH, TRIM, CACHE, ZEROES, STATUS = range(8)
-FUA, NO_HOLE, DF, REQ_ONE, FAST_ZERO = 1, 2, 4, 8, 16
-CHUNK_NONE, CHUNK_DATA, CHUNK_HOLE, CHUNK_STATUS = 0, 1, 2, 5
+FUA, NO_HOLE, DF, REQ_ONE, FAST_ZERO, PAYLOAD_LEN = 1, 2, 4, 8, 16, 32
+CHUNK_NONE, CHUNK_DATA, CHUNK_HOLE, CHUNK_STATUS, CHUNK_STATUS_EXT = 0, 1, 2, 5, 6
 CHUNK_ERROR, CHUNK_ERROR_OFFSET = (1 << 15) + 1, (1 << 15) + 2
 CHUNK_DONE = 1
 EPERM, EIO, ENOMEM, EINVAL, ENOSPC, EOVERFLOW, ENOTSUP, ESHUTDOWN = 1, 5, 12, 22, 28, 75, 95, 108
@@ -48,12 +50,13 @@ class Reply:
 class Client:
     """A connection. @go: choose that export, else stay where the options are."""
 
-    def __init__(self, address, go=None, structured=False, contexts=(), flags=3):
+    def __init__(self, address, go=None, structured=False, contexts=(), flags=3, extended=False):
         self.socket = socket.socket(socket.AF_INET if isinstance(address, tuple)
                                     else socket.AF_UNIX)
         self.socket.settimeout(20)
         self.socket.connect(address)
-        self.structured = False
+        self.structured = self.extended = False
+        self.offsets = {}  # of extended requests, by cookie
         self.size = self.flags = None
         self.sent = bytearray()  # all of it, for those who want to record a conversation
         self.contexts = {}
@@ -63,7 +66,9 @@ class Client:
         if flags is not None:
             self.send(struct.pack(">I", flags))
         if go is not None:
-            if structured or contexts:
+            if extended:
+                self.negotiate_extended()
+            elif structured or contexts:
                 self.negotiate_structured()
             if contexts:
                 self.select(go, *contexts)
@@ -133,6 +138,10 @@ class Client:
         assert self.result(OPT_STRUCTURED) == REP_ACK
         self.structured = True
 
+    def negotiate_extended(self):
+        assert self.result(OPT_EXTENDED) == REP_ACK
+        self.structured = self.extended = True
+
     def select(self, name, *contexts):
         """SET_META_CONTEXT; self.contexts is what the server selected, name to id."""
         replies = self.ask(OPT_SET_META, meta_data(name, *contexts))
@@ -155,11 +164,29 @@ class Client:
     def request(self, command, offset=0, length=0, flags=0, cookie=1, payload=None, magic=REQUEST):
         if payload is None:
             payload = bytes(length) if command == WRITE else b""
+        if self.extended:
+            if command == WRITE:
+                flags |= PAYLOAD_LEN
+            self.request_extended(command, offset, length, flags, cookie, payload)
+            return
         self.send(struct.pack(">IHHQQI", magic, flags, command, cookie, offset, length) + payload)
+
+    def request_extended(self, command, offset=0, length=0, flags=0, cookie=1, payload=b""):
+        """As it is, also where @flags and @payload do not belong together."""
+        self.offsets.setdefault(cookie, set()).add(offset)
+        self.send(struct.pack(">IHHQQQ", REQUEST_EXT, flags, command, cookie, offset, length)
+                  + payload)
 
     def chunk(self):
         """The next piece of a reply: (cookie, flags, type, payload); a simple one: type None."""
         magic = struct.unpack(">I", self.take(4))[0]
+        assert self.extended == (magic == CHUNK_EXT), "a reply of the wrong kind: %#x" % magic
+        if magic == CHUNK_EXT:
+            flags, kind, cookie, offset, size = struct.unpack(">HHQQQ", self.take(28))
+            assert flags & ~CHUNK_DONE == 0, flags
+            assert offset in self.offsets[cookie], "the offset of another request: %#x" % offset
+            assert size <= (32 << 20) + 8, size
+            return cookie, flags, kind, self.take(size)
         if magic == SIMPLE:
             error, cookie = struct.unpack(">IQ", self.take(12))
             return cookie, CHUNK_DONE, None, error
@@ -207,11 +234,22 @@ class Client:
         names = {number: name for name, number in self.contexts.items()}
         found = {}
         for kind, payload in reply.chunks:
-            assert kind == CHUNK_STATUS and len(payload) % 8 == 4 and len(payload) > 4
             name = names[struct.unpack(">I", payload[:4])[0]]
             assert name not in found
-            found[name] = list(struct.iter_unpack(">II", payload[4:]))
+            found[name] = extents(self.extended, kind, payload)
         return found
+
+
+def extents(extended, kind, payload):
+    """The content of a chunk of block status: a list of (length, state)."""
+    if not extended:
+        assert kind == CHUNK_STATUS and len(payload) % 8 == 4 and len(payload) > 4
+        return list(struct.iter_unpack(">II", payload[4:]))
+    assert kind == CHUNK_STATUS_EXT and len(payload) > 8
+    assert len(payload) == 8 + 16 * struct.unpack(">I", payload[4:8])[0]
+    found = list(struct.iter_unpack(">QQ", payload[8:]))
+    assert all(state < 1 << 32 for _, state in found), "more than 32 bits of state"
+    return found
 
 
 def assemble(reply, offset, length):

@@ -111,12 +111,15 @@ static inline void script_contexts(struct script *s, uint32_t option, const char
 
 static inline void script_request(struct script *s, const struct nbds_request *r)
 {
-	script_be32(s, NBD_REQUEST_MAGIC);
+	script_be32(s, r->extended ? NBD_REQUEST_EXT_MAGIC : NBD_REQUEST_MAGIC);
 	script_be16(s, r->flags);
 	script_be16(s, r->command);
 	script_be64(s, r->cookie);
 	script_be64(s, r->offset_bytes);
-	script_be32(s, r->length_bytes);
+	if (r->extended)
+		script_be64(s, r->length_bytes);
+	else
+		script_be32(s, (uint32_t)r->length_bytes);
 }
 
 /* One connection: what the session said and did. */

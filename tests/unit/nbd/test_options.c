@@ -143,7 +143,8 @@ Test(nbds_options, refused_options_get_an_error_with_a_text_and_stay_in_sync)
 		{ NBD_OPT_STRUCTURED_REPLY, 4, NBD_REP_ERR_INVALID },
 		{ NBD_OPT_STARTTLS, 0, NBD_REP_ERR_UNSUP },
 		{ NBD_OPT_STARTTLS, 9, NBD_REP_ERR_UNSUP },
-		{ NBD_OPT_EXTENDED_HEADERS, 0, NBD_REP_ERR_UNSUP },
+		{ NBD_OPT_EXTENDED_HEADERS, 4, NBD_REP_ERR_INVALID },
+		{ NBD_OPT_EXTENDED_HEADERS, NBD_OPTION_SKIP_MAX, NBD_REP_ERR_INVALID },
 		{ 0, 0, NBD_REP_ERR_UNSUP },
 		{ 4, 3, NBD_REP_ERR_UNSUP },
 		{ UINT32_MAX, 0, NBD_REP_ERR_UNSUP },
@@ -170,6 +171,7 @@ Test(nbds_options, refused_options_get_an_error_with_a_text_and_stay_in_sync)
 		take_ack(&answers, NBD_OPT_ABORT);
 		expect_end(NBDS_FINISHED, answers);
 		cr_assert_not(talk.session.structured);
+		cr_assert_not(talk.session.extended);
 	}
 }
 
@@ -316,6 +318,48 @@ Test(nbds_options, df_is_offered_only_with_structured_replies)
 				   structured ? TEST_FLAGS : TEST_FLAGS & ~NBD_FLAG_SEND_DF);
 		cr_assert_eq(talk.session.structured, structured);
 	}
+}
+
+Test(nbds_options, extended_headers_take_the_place_of_structured_replies)
+{
+	for (int first = 0; first < 2; first++) {
+		struct cursor answers;
+
+		script_begin(&script, BOTH_CLIENT_FLAGS);
+		if (first)
+			script_option(&script, NBD_OPT_STRUCTURED_REPLY, 0);
+		script_option(&script, NBD_OPT_EXTENDED_HEADERS, 0);
+		script_option(&script, NBD_OPT_STRUCTURED_REPLY, 0);
+		script_option(&script, NBD_OPT_EXTENDED_HEADERS, 0);
+		script_go(&script, NBD_OPT_GO, "disk", "");
+		talk_at_once(&talk, &script);
+		answers = talk_answers(&talk);
+		if (first)
+			take_ack(&answers, NBD_OPT_STRUCTURED_REPLY);
+		take_ack(&answers, NBD_OPT_EXTENDED_HEADERS);
+		take_error(&answers, NBD_OPT_STRUCTURED_REPLY, NBD_REP_ERR_EXT_HEADER_REQD);
+		take_ack(&answers, NBD_OPT_EXTENDED_HEADERS);
+		expect_info_export(&answers, NBD_OPT_GO, 8 * MIB, TEST_FLAGS);
+		take_ack(&answers, NBD_OPT_GO);
+		expect_end(NBDS_NEED_MORE, answers);
+		cr_assert(talk.session.extended);
+		cr_assert(talk.session.structured, "all that needs chunks is open");
+	}
+}
+
+Test(nbds_options, export_name_after_extended_headers_ends_the_session)
+{
+	struct cursor answers;
+
+	script_begin(&script, BOTH_CLIENT_FLAGS);
+	script_option(&script, NBD_OPT_EXTENDED_HEADERS, 0);
+	script_option(&script, NBD_OPT_EXPORT_NAME, 4);
+	script_bytes(&script, "disk", 4);
+	talk_at_once(&talk, &script);
+	answers = talk_answers(&talk);
+	take_ack(&answers, NBD_OPT_EXTENDED_HEADERS);
+	expect_end(NBDS_FINISHED, answers);
+	cr_assert_eq(talk.nr_events, 0);
 }
 
 /* Feeds what there is, and keeps what is said behind what was said before. */

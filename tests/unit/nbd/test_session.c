@@ -45,6 +45,35 @@ static void script_modern(struct script *s)
 	write_and_read(s);
 }
 
+static void script_extended(struct script *s)
+{
+	static const char *const queries[] = { "base:allocation", NULL };
+
+	script_begin(s, BOTH_CLIENT_FLAGS);
+	script_option(s, NBD_OPT_EXTENDED_HEADERS, 0);
+	script_option(s, NBD_OPT_STRUCTURED_REPLY, 0);
+	script_contexts(s, NBD_OPT_SET_META_CONTEXT, "disk", queries);
+	script_go(s, NBD_OPT_GO, "disk", "0123");
+	script_request(s, &(struct nbds_request){ .extended = true,
+						  .flags = NBD_CMD_FLAG_PAYLOAD_LEN,
+						  .command = NBD_CMD_WRITE,
+						  .cookie = 1,
+						  .length_bytes = 512 });
+	script_fill(s, 0x21, 512); /* like the first byte of a request */
+	script_request(s, &(struct nbds_request){ .extended = true,
+						  .command = NBD_CMD_TRIM,
+						  .cookie = 2,
+						  .length_bytes = 8 * MIB });
+}
+
+static void script_wrong_header(struct script *s)
+{
+	script_begin(s, BOTH_CLIENT_FLAGS);
+	script_option(s, NBD_OPT_EXTENDED_HEADERS, 0);
+	script_go(s, NBD_OPT_GO, "disk", "");
+	write_and_read(s);
+}
+
 static void script_old(struct script *s)
 {
 	script_begin(s, 0);
@@ -98,6 +127,8 @@ static const struct {
 	unsigned int nr_events;
 } scripts[] = {
 	{ "modern", script_modern, NBDS_NEED_MORE, 3 },
+	{ "extended", script_extended, NBDS_NEED_MORE, 3 },
+	{ "wrong header", script_wrong_header, NBDS_BROKEN, 1 },
 	{ "old", script_old, NBDS_NEED_MORE, 3 },
 	{ "aborting", script_aborting, NBDS_FINISHED, 0 },
 	{ "losing sync", script_losing_sync, NBDS_BROKEN, 0 },
@@ -277,38 +308,66 @@ Test(nbds_session, a_session_that_is_over_stays_over_and_eats_nothing)
 Test(nbds_session, requests_are_decoded_as_they_are)
 {
 	static const struct nbds_request requests[] = {
-		{ NBD_CMD_FLAG_DF, NBD_CMD_READ, 0x0102030405060708, 1 << 20, 65536 },
-		{ UINT16_MAX, UINT16_MAX, UINT64_MAX, UINT64_MAX, UINT32_MAX },
-		{ 0, NBD_CMD_TRIM, 0, 513, 0xfffffe00 },
-		{ 0, NBD_CMD_DISC, 0, 0, 0 },
+		{ NBD_CMD_FLAG_DF, NBD_CMD_READ, 0x0102030405060708, 1 << 20, 65536, false },
+		{ UINT16_MAX, UINT16_MAX, UINT64_MAX, UINT64_MAX, UINT32_MAX, false },
+		{ 0, NBD_CMD_TRIM, 0, 513, 0xfffffe00, false },
+		{ 0, NBD_CMD_DISC, 0, 0, 0, false },
+		{ NBD_CMD_FLAG_DF, NBD_CMD_READ, 0x0102030405060708, 1 << 20, 65536, true },
+		{ UINT16_MAX & ~NBD_CMD_FLAG_PAYLOAD_LEN, UINT16_MAX, UINT64_MAX, UINT64_MAX,
+		  UINT64_MAX, true },
+		{ 0, NBD_CMD_TRIM, 0, 513, 0x0102030405060708, true },
+		{ 0, NBD_CMD_WRITE, 0, 0, UINT64_MAX, true },
 	};
 
-	script_begin(&script, BOTH_CLIENT_FLAGS);
-	script_go(&script, NBD_OPT_GO, "disk", "");
-	for (size_t i = 0; i < ARRAY_LEN(requests); i++)
-		script_request(&script, &requests[i]);
-	talk_at_once(&talk, &script);
-	cr_assert_eq(talk.nr_events, 1 + ARRAY_LEN(requests));
-	cr_assert_eq(talk.eaten_bytes, script.nr_bytes);
 	for (size_t i = 0; i < ARRAY_LEN(requests); i++) {
-		const struct nbds_request *got = &talk.events[1 + i].request;
+		const struct nbds_request *got = &talk.events[1].request;
 
-		cr_assert_eq(talk.events[1 + i].kind, NBDS_REQUEST);
+		script_begin(&script, BOTH_CLIENT_FLAGS);
+		if (requests[i].extended)
+			script_option(&script, NBD_OPT_EXTENDED_HEADERS, 0);
+		script_go(&script, NBD_OPT_GO, "disk", "");
+		script_request(&script, &requests[i]);
+		talk_at_once(&talk, &script);
+		cr_assert_eq(talk.nr_events, 2);
+		cr_assert_eq(talk.eaten_bytes, script.nr_bytes);
+		cr_assert_eq(talk.events[1].kind, NBDS_REQUEST);
 		cr_assert_eq(got->flags, requests[i].flags);
 		cr_assert_eq(got->command, requests[i].command);
 		cr_assert_eq(got->cookie, requests[i].cookie);
 		cr_assert_eq(got->offset_bytes, requests[i].offset_bytes);
 		cr_assert_eq(got->length_bytes, requests[i].length_bytes);
+		cr_assert_eq(got->extended, requests[i].extended);
 	}
 }
 
-Test(nbds_session, only_writes_have_a_payload)
+Test(nbds_session, a_payload_comes_with_writes_or_where_an_extended_header_says_so)
 {
 	for (uint16_t command = 0; command < 10; command++) {
 		struct nbds_request r = { .command = command, .length_bytes = UINT32_MAX };
 
 		cr_assert_eq(nbds_request_payload_bytes(&r),
 			     command == NBD_CMD_WRITE ? UINT32_MAX : 0);
+		r.flags = NBD_CMD_FLAG_PAYLOAD_LEN;
+		cr_assert_eq(nbds_request_payload_bytes(&r),
+			     command == NBD_CMD_WRITE ? UINT32_MAX : 0);
+		r.extended = true;
+		cr_assert_eq(nbds_request_payload_bytes(&r), UINT32_MAX);
+		r.flags = (uint16_t)~NBD_CMD_FLAG_PAYLOAD_LEN;
+		cr_assert_eq(nbds_request_payload_bytes(&r), 0);
+	}
+}
+
+/* A client with the other kind of header may wait for our word before it sends more. */
+Test(nbds_session, a_wrong_magic_breaks_it_before_the_header_is_whole)
+{
+	for (int extended = 0; extended < 2; extended++) {
+		script_begin(&script, BOTH_CLIENT_FLAGS);
+		if (extended)
+			script_option(&script, NBD_OPT_EXTENDED_HEADERS, 0);
+		script_go(&script, NBD_OPT_GO, "disk", "");
+		script_be32(&script, extended ? NBD_REQUEST_MAGIC : NBD_REQUEST_EXT_MAGIC);
+		talk_at_once(&talk, &script);
+		cr_assert_eq(talk.end, NBDS_BROKEN);
 	}
 }
 

@@ -43,7 +43,7 @@ static const struct {
 	uint16_t command;
 	uint16_t flags;
 	uint64_t offset_bytes;
-	uint32_t length_bytes;
+	uint64_t length_bytes;
 	int rc;
 } rows[] = {
 	/* Plain requests of every command, with the least and the most negotiated. */
@@ -190,6 +190,114 @@ Test(gate, every_rule_holds)
 
 		cr_assert_eq(rc, rows[i].rc, "row %zu: command %u gave %d, not %d", i, r.command,
 			     rc, rows[i].rc);
+	}
+}
+
+/* With extended headers; PAYLOAD_LEN tells whether @length_bytes is that of a payload. */
+static const struct {
+	const struct gate_limits *limits;
+	uint16_t command;
+	uint16_t flags;
+	uint64_t offset_bytes;
+	uint64_t length_bytes;
+	int rc;
+} extended_rows[] = {
+	/* A payload where there must be one, and nowhere else. */
+	{ &everything, WRITE, PAYLOAD_LEN, 0, 4096, 0 },
+	{ &everything, WRITE, PAYLOAD_LEN | FUA, 0, REQ_BYTES_MAX, 0 },
+	{ &everything, WRITE, 0, 0, 4096, -EINVAL },
+	{ &everything, WRITE, FUA, 0, 0, -EINVAL },
+	{ &everything, WRITE, PAYLOAD_LEN, 0, REQ_BYTES_MAX + 512, -EINVAL },
+	{ &everything, WRITE, PAYLOAD_LEN, 0, 513, -EINVAL },
+	{ &everything, WRITE, PAYLOAD_LEN, 16 * GIB, 512, -ENOSPC },
+	{ &read_only, WRITE, PAYLOAD_LEN, 0, 512, -EPERM },
+	{ &everything, READ, PAYLOAD_LEN, 0, 4096, -EINVAL },
+	{ &everything, FLUSH, PAYLOAD_LEN, 0, 0, -EINVAL },
+	{ &everything, TRIM, PAYLOAD_LEN, 0, 4096, -EINVAL },
+	{ &everything, CACHE, PAYLOAD_LEN, 0, 4096, -EINVAL },
+	{ &everything, ZERO, PAYLOAD_LEN, 0, 4096, -EINVAL },
+	{ &everything, 8, PAYLOAD_LEN, 0, 4096, -EINVAL },
+	{ &everything, DISC, PAYLOAD_LEN, 0, 4096, 0 },
+
+	/* 64 bits for what has no payload. */
+	{ &everything, TRIM, 0, 0, 16 * GIB, 0 },
+	{ &everything, ZERO, 0, 0, 16 * GIB, 0 },
+	{ &everything, ZERO, FAST_ZERO, 0, 16 * GIB, 0 },
+	{ &everything, CACHE, 0, 512, 16 * GIB - 512, 0 },
+	{ &everything, STATUS, 0, 0, 16 * GIB, 0 },
+	{ &everything, STATUS, REQ_ONE, 0, 16 * GIB, 0 },
+	{ &huge, TRIM, 0, 0, DISK_BYTES_MAX, 0 },
+	{ &huge, STATUS, 0, 0, DISK_BYTES_MAX, 0 },
+	{ &everything, TRIM, 0, 512, 16 * GIB, -EINVAL },
+	{ &everything, ZERO, 0, 512, 16 * GIB, -ENOSPC },
+	{ &everything, CACHE, 0, 0, 16 * GIB + 512, -EINVAL },
+	{ &everything, STATUS, 0, 0, 16 * GIB + 512, -EINVAL },
+	{ &everything, TRIM, 0, 0, UINT64_MAX, -EINVAL },
+	{ &everything, TRIM, 0, 512, UINT64_MAX - 511, -EINVAL },
+	{ &everything, ZERO, 0, 1024, UINT64_MAX - 511, -ENOSPC },
+	{ &everything, STATUS, 0, UINT64_MAX - 511, UINT64_MAX - 511, -EINVAL },
+
+	/* Zeros that take space are written, and so are no more than data may be in the end. */
+	{ &everything, ZERO, NO_HOLE, 0, 4 * GIB - 512, 0 },
+	{ &everything, ZERO, NO_HOLE, 0, 4 * GIB, -EOVERFLOW },
+	{ &everything, ZERO, NO_HOLE, 512, 16 * GIB, -ENOSPC },
+	{ &everything, ZERO, NO_HOLE | FAST_ZERO, 0, 4 * GIB, -ENOTSUP },
+
+	/* READ has a payload in its reply. */
+	{ &everything, READ, 0, 0, REQ_BYTES_MAX, 0 },
+	{ &everything, READ, DF, 0, REQ_BYTES_MAX, 0 },
+	{ &everything, READ, 0, 0, 4 * GIB + 512, -EOVERFLOW },
+	{ &everything, READ, 0, 0, UINT64_MAX - 511, -EOVERFLOW },
+};
+
+Test(gate, every_rule_of_extended_headers_holds)
+{
+	for (size_t i = 0; i < ARRAY_LEN(extended_rows); i++) {
+		struct nbds_request r = {
+			.extended = true,
+			.flags = extended_rows[i].flags,
+			.command = extended_rows[i].command,
+			.offset_bytes = extended_rows[i].offset_bytes,
+			.length_bytes = extended_rows[i].length_bytes,
+		};
+		int rc = gate_check(extended_rows[i].limits, &r);
+
+		cr_assert_eq(rc, extended_rows[i].rc, "row %zu: command %u gave %d, not %d", i,
+			     r.command, rc, extended_rows[i].rc);
+	}
+}
+
+Test(gate, a_payload_that_is_too_long_to_drop_ends_the_connection)
+{
+	static const struct {
+		bool extended;
+		uint16_t command;
+		uint16_t flags;
+		uint64_t length_bytes;
+		bool close;
+	} payloads[] = {
+		{ false, WRITE, 0, 64 << 20, false },
+		{ false, WRITE, 0, (64 << 20) + 1, true },
+		{ false, READ, PAYLOAD_LEN, UINT32_MAX, false },
+		{ false, TRIM, 0, UINT32_MAX, false },
+		{ true, WRITE, PAYLOAD_LEN, 32 << 20, false },
+		{ true, WRITE, PAYLOAD_LEN, (32 << 20) + 1, true },
+		{ true, WRITE, 0, UINT64_MAX, false },
+		{ true, STATUS, PAYLOAD_LEN, 32 << 20, false },
+		{ true, STATUS, PAYLOAD_LEN, (32 << 20) + 1, true },
+		{ true, UINT16_MAX, PAYLOAD_LEN, UINT64_MAX, true },
+		{ true, TRIM, 0, UINT64_MAX, false },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(payloads); i++) {
+		struct nbds_request r = {
+			.extended = payloads[i].extended,
+			.flags = payloads[i].flags,
+			.command = payloads[i].command,
+			.length_bytes = payloads[i].length_bytes,
+		};
+
+		cr_assert_eq(gate_wants_close(&r), payloads[i].close, "row %zu", i);
 	}
 }
 
