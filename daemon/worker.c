@@ -417,7 +417,7 @@ static bool wind_down(struct worker *worker)
 			accept_stop(worker);
 	}
 	for (unsigned int i = 0; i < server->nr_exports && now_ms >= worker->stop_at_ms; i++)
-		worker->lane_of[i]->ending = !worker->background;
+		worker->lanes[i].ending = !worker->background;
 	stop_conns(worker, now_ms);
 	if (!worker->drained && worker->nr_conns == 0) {
 		worker->drained = true;
