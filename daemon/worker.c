@@ -473,7 +473,8 @@ static void *run(void *arg)
 		resume_turn_takers(worker);
 		if (worker->background)
 			wait_ms = background_turn(worker->background, TICK_MS);
-		if (worker->paused || worker->turn_takers.first)
+		/* Reading what is nowhere stored may be done already, its reply waiting. */
+		if (worker->paused || worker->to_send || worker->turn_takers.first)
 			wait_ms = 0;
 		if (!fall_asleep(worker))
 			continue;

@@ -13,6 +13,9 @@ make_key key
 caps=$SRC_DIR/tests/tools/caps.py
 
 start_daemon --socket "$socket" --key-file key --workers 1 image.seal
+"$python" "$caps" holes "$socket"
+echo '- holes'
+
 "$python" "$caps" share "$socket"
 ! grep warning "$daemon_log" || fail "somebody was warned of"
 echo '- share'

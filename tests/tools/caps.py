@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Clients that take more than their share, or all the time in the world.
 
-    caps.py deadline|share|stall|places SOCKET [PLACES]
+    caps.py deadline|share|stall|holes|places SOCKET [PLACES]
 
 Wants an export "" of at least 128 MiB at SOCKET; for share and stall, of a daemon
 with one worker. PLACES: how many connections it takes.
@@ -114,6 +114,17 @@ def stall(path):
             client.close()
 
 
+def holes(path):
+    """Nothing is stored there: each READ is done at once, and its reply waits for no tick."""
+    client = Client(path, go="")
+    taken = []
+    for number in range(21):
+        began = time.monotonic()
+        assert client.read((32 + number) * MIB, MIB) == bytes(MIB)
+        taken.append(time.monotonic() - began)
+    assert sorted(taken)[10] < 0.05, "READs of a hole take %.3f s" % sorted(taken)[10]
+
+
 def places(path, count):
     """All places taken: refused; those who have one go on; one who leaves makes room."""
     clients = [Client(path, go="") for _ in range(count)]
@@ -135,7 +146,7 @@ def places(path, count):
         client.close()
 
 
-CASES = {"deadline": deadline, "share": share, "stall": stall}
+CASES = {"deadline": deadline, "share": share, "stall": stall, "holes": holes}
 if sys.argv[1] == "places":
     places(sys.argv[2], int(sys.argv[3]))
 else:
