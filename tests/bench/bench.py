@@ -180,7 +180,7 @@ def check_room(options):
 
 def bench(options):
     first = None
-    with open(options.csv or os.devnull, "w", newline="", encoding="ascii") as file:
+    with open(options.csv or os.devnull, "w", buffering=1, newline="", encoding="ascii") as file:
         table = report.CsvFile(file)
         for label, folder in options.places:
             place = Place(label, os.path.abspath(folder), options)

@@ -72,7 +72,9 @@ class Measurement:
 
     @property
     def cpu_us_per_op(self):
-        return self.cpu_s / self.requests * 1e6 if self.cpu_s is not None and self.requests else None
+        if self.cpu_s is None or not self.requests:
+            return None
+        return self.cpu_s / self.requests * 1e6
 
 
 def output_of(*command, seconds=0.0):

@@ -38,6 +38,8 @@ def divide(a, b):
 
 
 class Targets:
+    """@on_disk: the place is one where a flush has something to do."""
+
     def __init__(self, results, on_disk):
         self.results = results
         self.on_disk = on_disk

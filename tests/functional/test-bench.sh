@@ -5,7 +5,7 @@
 # server that does not start is told and left out, and nothing is left behind, not even when
 # the run is interrupted. What the figures are does not matter here.
 . "$(dirname "$0")/../lib.sh"
-need nbdkit nbdinfo nbdcopy fio pgrep
+need nbdkit nbdinfo nbdcopy fio jq pgrep
 cd "$TEST_DIR"
 
 bench=("$python" "$SRC_DIR/tests/bench/bench.py" --build "$BUILD_DIR" --place "here=$TEST_DIR"
@@ -46,6 +46,27 @@ done
 grep -q '^  sealed / nbdkit-luks: not measured$' out || fail "a target without figures is not told"
 grep -Eq '^here: [0-9]+ of [0-9]+ lines PASS, [0-9]+ short$' out || fail "no sum"
 "$python" -c 'import sys, xml.dom.minidom as x; x.parse(sys.argv[1])' bench.svg
+
+echo "--- what nbdload says"
+# field NAME: of the line that nbdload printed.
+field() {
+	grep -Eo "\b$1 [0-9.]+" load | cut -d ' ' -f 2
+}
+make_key key
+make_random base 16M
+"$sealblk" create --base base:raw --key-file key vm.seal
+start_daemon --socket s --key-file key vm.seal
+"$BUILD_DIR/tests/nbdload" "$(nbd_uri "$PWD/s")" randwrite-once 4096 32 4 60 0 | tee load
+expect_equal 4096 "$(field requests)" "requests until each block has come once"
+expect_equal $((16 << 11)) "$("$sealblk" info --json vm.seal | jq .sectors.sealed)" "sectors they wrote"
+stop_daemon
+# Each read takes 20 ms.
+nbdkit -f -U "$PWD/delayed" --filter=delay memory 16M rdelay=20ms &
+own_pid $!
+wait_for 10 nbdinfo --size "$(nbd_uri "$PWD/delayed")" || fail "nbdkit does not start"
+"$BUILD_DIR/tests/nbdload" "$(nbd_uri "$PWD/delayed")" randread 4096 4 1 0.3 0 | tee load
+awk -v p50="$(field p50_us)" -v p99="$(field p99_us)" -v kiops="$(field kiops)" \
+	'BEGIN { exit !(p50 >= 20000 && p99 >= p50 && kiops <= 4 / 20) }' || fail "latencies of another server"
 
 echo "--- all kinds of load; over a base no sector is written twice"
 bench --rounds 1 --only sealed-fresh,nbdkit-file/* >out
