@@ -231,7 +231,7 @@ static void describe_export(struct server *server, unsigned int number)
 		.maximum_bytes = REQ_BYTES_MAX,
 		.transmission_flags = NBD_FLAG_HAS_FLAGS | NBD_FLAG_SEND_FLUSH | NBD_FLAG_SEND_FUA |
 				      NBD_FLAG_SEND_DF | NBD_FLAG_CAN_MULTI_CONN |
-				      NBD_FLAG_SEND_CACHE |
+				      NBD_FLAG_SEND_CACHE | NBD_FLAG_BLOCK_STATUS_PAYLOAD |
 				      (server->options->read_only ? NBD_FLAG_READ_ONLY : changing),
 	};
 }

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Metadata contexts (proto.md, "Metadata querying"): which there are, and who asks for which. */
+#include <errno.h>
+
 #include "nbd/option.h"
 
 static const struct context_row {
@@ -15,7 +17,7 @@ _Static_assert(ARRAY_LEN(context_rows) == NBD_CONTEXTS_MAX,
 
 static uint32_t bit_of(const struct context_row *row)
 {
-	return UINT32_C(1) << row->id;
+	return nbds_context_bit(row->id);
 }
 
 /* The contexts @query names: at most one, or for LIST those of a wildcard. */
@@ -97,4 +99,34 @@ enum nbds_answer nbds_answer_contexts(struct nbds_option *o)
 		o->session->context_export = (unsigned int)index;
 	nbds_put_ack(o);
 	return NBDS_ANSWERED;
+}
+
+/* The set of one, or of none for an id that we never gave. */
+static uint32_t bit_of_id(uint32_t id)
+{
+	for (size_t i = 0; i < ARRAY_LEN(context_rows); i++)
+		if (context_rows[i].id == id)
+			return bit_of(&context_rows[i]);
+	return 0;
+}
+
+int nbds_decode_query(const uint8_t *payload, size_t payload_bytes, uint64_t *ret_effect_bytes,
+		      uint32_t *ret_contexts)
+{
+	struct cursor c = cursor_of(payload, payload_bytes);
+	uint64_t effect_bytes = cursor_be64(&c);
+	uint32_t contexts = 0;
+
+	if (payload_bytes < NBDS_QUERY_BYTES_MIN || payload_bytes > NBDS_QUERY_BYTES_MAX)
+		return -EINVAL;
+	while (c.left_bytes > 0) {
+		const uint32_t bit = bit_of_id(cursor_be32(&c));
+
+		if (c.overrun || !bit || contexts & bit)
+			return -EINVAL;
+		contexts |= bit;
+	}
+	*ret_effect_bytes = effect_bytes;
+	*ret_contexts = contexts;
+	return 0;
 }

@@ -12,12 +12,19 @@ static const struct nbds_export *export_at(const struct nbds_option *o, int inde
 
 /*
  * DF only means something to who knows structured replies, and must not be
- * offered to others ("Transmission flags", bit 7).
+ * offered to others ("Transmission flags", bit 7). BLOCK_STATUS with a payload needs
+ * extended headers, and a context of this export to choose (bit 12).
  */
 static uint16_t shown_flags(const struct nbds_option *o, const struct nbds_export *export)
 {
-	uint16_t hidden = o->session->structured ? 0 : NBD_FLAG_SEND_DF;
+	const struct nbds_session *s = o->session;
+	const bool has_contexts = s->contexts && export == export_at(o, (int)s->context_export);
+	unsigned int hidden = 0;
 
+	if (!s->structured)
+		hidden |= NBD_FLAG_SEND_DF;
+	if (!s->extended || !has_contexts)
+		hidden |= NBD_FLAG_BLOCK_STATUS_PAYLOAD;
 	return export->transmission_flags & (uint16_t)~hidden;
 }
 

@@ -29,7 +29,8 @@ struct nbds_export {
 	uint32_t minimum_bytes; /* "Size constraints": powers of two, but for the last */
 	uint32_t preferred_bytes;
 	uint32_t maximum_bytes;
-	uint16_t transmission_flags; /* NBD_FLAG_*; SEND_DF is hidden where it may not be shown */
+	/* NBD_FLAG_*; SEND_DF and BLOCK_STATUS_PAYLOAD are hidden where they may not be shown. */
+	uint16_t transmission_flags;
 };
 
 /* Metadata contexts; the numbers are the ids on the wire. */
@@ -57,7 +58,7 @@ struct nbds_session {
 	/* Negotiated: for everyone to read from NBDS_EXPORT_CHOSEN on. */
 	bool structured;   /* READ must be answered by chunks */
 	bool extended;	   /* every header is of the longer kind; @structured is set as well */
-	uint32_t contexts; /* see nbds_has_context() */
+	uint32_t contexts; /* of the chosen export: bits as in nbds_context_bit() */
 	unsigned int export_index;
 
 	/* The session's own. */
@@ -160,11 +161,34 @@ static inline uint64_t nbds_request_payload_bytes(const struct nbds_request *req
 	return has_payload ? request->length_bytes : 0;
 }
 
-/* Did the client select @context for the export it chose? */
-static inline bool nbds_has_context(const struct nbds_session *session, enum nbds_context context)
+/* A member of a set of contexts. */
+static inline uint32_t nbds_context_bit(enum nbds_context context)
 {
-	return session->contexts & UINT32_C(1) << context;
+	return UINT32_C(1) << context;
 }
+
+/*
+ * A BLOCK_STATUS whose payload says what it is about: until that has come,
+ * @request->length_bytes is the length of the payload.
+ */
+static inline bool nbds_is_status_query(const struct nbds_request *request)
+{
+	return request->extended && request->command == NBD_CMD_BLOCK_STATUS &&
+	       request->flags & NBD_CMD_FLAG_PAYLOAD_LEN;
+}
+
+/* Lengths that such a payload may have: one context, up to all of them. */
+enum {
+	NBDS_QUERY_BYTES_MIN = sizeof(struct nbd_status_query) + sizeof(be32),
+	NBDS_QUERY_BYTES_MAX = sizeof(struct nbd_status_query) + NBD_CONTEXTS_MAX * sizeof(be32),
+};
+
+/*
+ * Decode such a payload. *ret_contexts: a set. Returns 0; -EINVAL: of another
+ * length, or a context that there is not, or one twice.
+ */
+int MUST_CHECK nbds_decode_query(const uint8_t *payload, size_t payload_bytes,
+				 uint64_t *ret_effect_bytes, uint32_t *ret_contexts);
 
 _Static_assert(NBDS_OUT_BYTES_MIN >= sizeof(struct nbd_export_name_reply), "fits");
 _Static_assert(NBDS_OUT_BYTES_MIN >= sizeof(struct nbd_option_reply) + NBDS_OPTION_TEXT_BYTES_MAX,

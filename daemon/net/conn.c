@@ -24,6 +24,7 @@
 #include "worker.h"
 
 static void advance(struct conn *conn);
+static void take_query(struct conn_slot *slot);
 
 /* The first @payload_bytes of it belong to the request being filled. */
 static void took(struct conn *conn, int result, size_t payload_bytes)
@@ -129,6 +130,8 @@ static bool fill_payload(struct conn *conn)
 		return true;
 	}
 	conn->filling = NULL;
+	if (nbds_is_status_query(&slot->wire))
+		take_query(slot);
 	dispatch(slot);
 	return false;
 }
@@ -156,9 +159,14 @@ static bool swallow_payload(struct conn *conn)
 	return false;
 }
 
+static bool has(uint32_t contexts, enum nbds_context context)
+{
+	return contexts & nbds_context_bit(context);
+}
+
 /* What the request asks for, for the roads; the gate has passed it. */
 static void decode(const struct conn *conn, const struct nbds_request *wire, enum req_op op,
-		   struct request *request)
+		   uint32_t contexts, struct request *request)
 {
 	request->op = op;
 	request->lane = &conn->worker->lanes[conn->session.export_index];
@@ -168,10 +176,8 @@ static void decode(const struct conn *conn, const struct nbds_request *wire, enu
 	request->no_hole = wire->flags & NBD_CMD_FLAG_NO_HOLE;
 	request->wide_extents = wire->extended;
 	request->one_extent = wire->flags & NBD_CMD_FLAG_REQ_ONE;
-	request->wanted[REQ_CONTEXT_ALLOCATION] =
-		nbds_has_context(&conn->session, NBDS_CONTEXT_ALLOCATION);
-	request->wanted[REQ_CONTEXT_ENCRYPTION] =
-		nbds_has_context(&conn->session, NBDS_CONTEXT_ENCRYPTION);
+	request->wanted[REQ_CONTEXT_ALLOCATION] = has(contexts, NBDS_CONTEXT_ALLOCATION);
+	request->wanted[REQ_CONTEXT_ENCRYPTION] = has(contexts, NBDS_CONTEXT_ENCRYPTION);
 	request->done = conn_reply;
 }
 
@@ -187,9 +193,23 @@ static struct gate_limits limits_of(const struct conn *conn)
 		.stopping = conn->winding_down,
 		.revoked = atomic_load(&lane->disk->revoked),
 		.structured = session->structured,
-		.has_contexts = session->contexts != 0,
+		.contexts = session->contexts,
 		.fast_zero = export->transmission_flags & NBD_FLAG_SEND_FAST_ZERO,
+		.status_payload = export->transmission_flags & NBD_FLAG_BLOCK_STATUS_PAYLOAD,
 	};
+}
+
+/* A BLOCK_STATUS whose payload is in its buffer, which its reply will take. */
+static void take_query(struct conn_slot *slot)
+{
+	const struct gate_limits limits = limits_of(slot->conn);
+	struct nbds_request plain;
+	uint32_t contexts;
+
+	slot->refused =
+		gate_check_query(&limits, &slot->wire, slot->request.data, &plain, &contexts);
+	if (!slot->refused)
+		decode(slot->conn, &plain, REQ_STATUS, contexts, &slot->request);
 }
 
 /*
@@ -203,15 +223,18 @@ static bool begin_held(struct conn *conn)
 	enum req_op op = REQ_DISC;
 	uint64_t buffer_bytes = 0, block_bytes, payload_bytes;
 	struct conn_slot *slot;
+	bool is_query;
 	int refused = gate_check(&limits, wire);
 
 	if (conn->nr_requests == CONN_REQUESTS_MAX)
 		return false;
 	if (!refused)
 		refused = req_op_of_command(wire->command, &op);
+	is_query = !refused && nbds_is_status_query(wire);
 	if (!refused)
-		buffer_bytes = req_buffer_bytes(op, wire->flags & NBD_CMD_FLAG_NO_HOLE,
-						bytes_to_sectors(wire->length_bytes));
+		buffer_bytes =
+			req_buffer_bytes(op, wire->flags & NBD_CMD_FLAG_NO_HOLE,
+					 is_query ? 0 : bytes_to_sectors(wire->length_bytes));
 	block_bytes = buddy_block_bytes(buffer_bytes);
 	if (conn->block_bytes + block_bytes > CONN_BYTES_MAX)
 		return false;
@@ -225,8 +248,8 @@ static bool begin_held(struct conn *conn)
 	slot->block_bytes = block_bytes;
 	slot->wire = *wire;
 	slot->refused = refused;
-	if (!refused)
-		decode(conn, wire, op, &slot->request);
+	if (!refused && !is_query)
+		decode(conn, wire, op, conn->session.contexts, &slot->request);
 	payload_bytes = nbds_request_payload_bytes(wire);
 	if (payload_bytes == 0) {
 		dispatch(slot);

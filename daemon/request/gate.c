@@ -38,10 +38,15 @@ static uint16_t flags_not_offered(const struct gate_limits *limits)
 }
 
 /* An extended header says whether there is a payload; a compact one must not. */
-static bool payload_is_right(const struct nbds_request *r, enum req_op op)
+static bool payload_is_right(const struct gate_limits *limits, const struct nbds_request *r,
+			     enum req_op op)
 {
 	const bool has_payload = r->flags & NBD_CMD_FLAG_PAYLOAD_LEN;
 
+	if (nbds_is_status_query(r))
+		return limits->status_payload && r->length_bytes >= NBDS_QUERY_BYTES_MIN &&
+		       r->length_bytes <= NBDS_QUERY_BYTES_MAX &&
+		       r->length_bytes % sizeof(be32) == 0;
 	return has_payload == (r->extended && op == REQ_WRITE);
 }
 
@@ -88,9 +93,9 @@ int gate_check(const struct gate_limits *limits, const struct nbds_request *r)
 	if (rc < 0 || row->range == GATE_NO_RANGE)
 		return rc;
 
-	if (!payload_is_right(r, op))
+	if (!payload_is_right(limits, r, op))
 		return -EINVAL;
-	if (op == REQ_STATUS && !limits->has_contexts)
+	if (op == REQ_STATUS && !limits->contexts)
 		return -EINVAL;
 	if (row->range == GATE_SOME_RANGE && r->length_bytes == 0)
 		return -EINVAL;
@@ -100,7 +105,7 @@ int gate_check(const struct gate_limits *limits, const struct nbds_request *r)
 		return -ESHUTDOWN;
 	if (limits->revoked)
 		return -EPERM;
-	if (row->range == GATE_ALL_ZERO)
+	if (row->range == GATE_ALL_ZERO || nbds_is_status_query(r))
 		return 0;
 	if (req_op_changes_disk(op) && limits->read_only)
 		return -EPERM;
@@ -111,6 +116,21 @@ int gate_check(const struct gate_limits *limits, const struct nbds_request *r)
 	if (rc == 0 && r->flags & NBD_CMD_FLAG_NO_HOLE && r->length_bytes > GATE_FILL_BYTES_MAX)
 		rc = -EOVERFLOW;
 	return rc;
+}
+
+int gate_check_query(const struct gate_limits *limits, const struct nbds_request *request,
+		     const uint8_t *payload, struct nbds_request *ret_plain, uint32_t *ret_contexts)
+{
+	struct nbds_request plain = *request;
+	uint32_t contexts;
+	int rc = nbds_decode_query(payload, request->length_bytes, &plain.length_bytes, &contexts);
+
+	if (rc < 0 || contexts & ~limits->contexts)
+		return -EINVAL;
+	plain.flags &= (uint16_t)~NBD_CMD_FLAG_PAYLOAD_LEN;
+	*ret_plain = plain;
+	*ret_contexts = contexts;
+	return gate_check(limits, &plain);
 }
 
 bool gate_wants_close(const struct nbds_request *request)

@@ -16,11 +16,12 @@
 struct gate_limits {
 	uint64_t disk_bytes;
 	bool read_only;
-	bool stopping;	   /* the server is: what comes now is refused */
-	bool revoked;	   /* the image's keys are, for now: all I/O is refused */
-	bool structured;   /* structured replies negotiated, hence DF allowed */
-	bool has_contexts; /* a metadata context selected, hence BLOCK_STATUS allowed */
-	bool fast_zero;	   /* NBD_FLAG_SEND_FAST_ZERO advertised */
+	bool stopping;	     /* the server is: what comes now is refused */
+	bool revoked;	     /* the image's keys are, for now: all I/O is refused */
+	bool structured;     /* structured replies negotiated, hence DF allowed */
+	uint32_t contexts;   /* selected, hence BLOCK_STATUS of them allowed (nbds_context_bit()) */
+	bool fast_zero;	     /* NBD_FLAG_SEND_FAST_ZERO advertised */
+	bool status_payload; /* NBD_FLAG_BLOCK_STATUS_PAYLOAD advertised */
 };
 
 /*
@@ -67,8 +68,21 @@ bool gate_wants_close(const struct nbds_request *request);
  * could tell of an error. TRIM, WRITE_ZEROES, CACHE and BLOCK_STATUS carry no
  * payload and may be as long as the disk.
  *
+ * A BLOCK_STATUS with a payload (nbds_is_status_query()) says there what it is
+ * about: all but that is judged here, and the rest by gate_check_query().
+ *
  * Pure: never blocks, allocates or logs.
  */
 int MUST_CHECK gate_check(const struct gate_limits *limits, const struct nbds_request *request);
+
+/*
+ * The payload of such a request, which gate_check() has passed, has come:
+ * @request->length_bytes at @payload. *ret_plain: the same request in the form
+ * without a payload; *ret_contexts: those that the client wants. Returns 0; -EINVAL: a
+ * context that it did not select, or twice; or what gate_check() says of *ret_plain.
+ */
+int MUST_CHECK gate_check_query(const struct gate_limits *limits,
+				const struct nbds_request *request, const uint8_t *payload,
+				struct nbds_request *ret_plain, uint32_t *ret_contexts);
 
 #endif

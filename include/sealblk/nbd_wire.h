@@ -51,6 +51,7 @@ enum {
 	NBD_FLAG_CAN_MULTI_CONN = 1 << 8,
 	NBD_FLAG_SEND_CACHE = 1 << 10,
 	NBD_FLAG_SEND_FAST_ZERO = 1 << 11,
+	NBD_FLAG_BLOCK_STATUS_PAYLOAD = 1 << 12,
 };
 
 /* "Option types". */
@@ -226,6 +227,11 @@ struct nbd_request_ext {
 	be64 cookie;
 	be64 offset_bytes;
 	be64 length_bytes; /* of the payload, or of the effect */
+};
+
+/* "Request types", NBD_CMD_BLOCK_STATUS: its payload, if it has one. */
+struct nbd_status_query {
+	be64 effect_bytes; /* then ids of contexts, be32 each */
 };
 
 /* "Simple reply message": then the data of a successful READ. */

@@ -2,8 +2,8 @@
 /*
  * Fuzz target: the NBD session under any bytes in any pieces.
  *
- * Input: one byte for the send buffer's size, one for the size of the pieces,
- * then the stream. Every piece is handed over in memory of exactly its size, so
+ * Input: one byte for the send buffer's size, one for the size of the pieces, one
+ * for the piece at which the server stops (0: never), then the stream. Every piece is handed over in memory of exactly its size, so
  * that a read past it is caught, and the gate sees every request.
  */
 #include <assert.h>
@@ -16,26 +16,64 @@
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t nr_bytes);
 
 static const struct nbds_export exports[] = {
-	{ "a", "one", 8 * MIB, 512, 4096, REQ_BYTES_MAX, NBD_FLAG_HAS_FLAGS | NBD_FLAG_SEND_DF },
+	{ "a", "one", 8 * MIB, 512, 4096, REQ_BYTES_MAX,
+	  NBD_FLAG_HAS_FLAGS | NBD_FLAG_SEND_DF | NBD_FLAG_BLOCK_STATUS_PAYLOAD },
 	{ "", NULL, DISK_BYTES_MAX, 512, 4096, REQ_BYTES_MAX, NBD_FLAG_HAS_FLAGS },
 };
 
-/* The bytes that follow the header in the stream, or more: the connection would be closed. */
-static uint64_t judge(const struct nbds_session *session, const struct nbds_request *request)
+static void expect_inside(const struct gate_limits *limits, const struct nbds_request *request)
 {
-	struct gate_limits limits = {
+	assert(request->offset_bytes <= limits->disk_bytes &&
+	       request->length_bytes <= limits->disk_bytes - request->offset_bytes);
+}
+
+/* The payload is handed over in memory of exactly its size. */
+static void judge_query(const struct gate_limits *limits, const struct nbds_request *request,
+			const uint8_t *at)
+{
+	uint8_t *payload = malloc(request->length_bytes);
+	struct nbds_request plain;
+	uint32_t contexts;
+
+	assert(payload);
+	memcpy(payload, at, request->length_bytes);
+	if (gate_check_query(limits, request, payload, &plain, &contexts) == 0) {
+		assert(contexts && !(contexts & ~limits->contexts));
+		assert(nbds_request_payload_bytes(&plain) == 0);
+		expect_inside(limits, &plain);
+	}
+	free(payload);
+}
+
+/*
+ * The bytes that follow the header in the stream, of which @left_bytes are at
+ * @at; or more than that: the connection would be closed.
+ */
+static uint64_t judge(const struct nbds_session *session, const struct nbds_request *request,
+		      const uint8_t *at, size_t left_bytes)
+{
+	const uint16_t flags = exports[session->export_index].transmission_flags;
+	const struct gate_limits limits = {
 		.disk_bytes = exports[session->export_index].bytes,
 		.structured = session->structured,
-		.has_contexts = session->contexts != 0,
+		.contexts = session->contexts,
 		.fast_zero = true,
+		.status_payload = flags & NBD_FLAG_BLOCK_STATUS_PAYLOAD,
 	};
+	const uint64_t payload_bytes = nbds_request_payload_bytes(request);
+	const bool passes = gate_check(&limits, request) == 0;
 
-	if (gate_check(&limits, request) == 0 && request->command != NBD_CMD_DISC)
-		assert(request->offset_bytes <= limits.disk_bytes &&
-		       request->length_bytes <= limits.disk_bytes - request->offset_bytes);
-	assert(gate_wants_close(request) ||
-	       nbds_request_payload_bytes(request) <= GATE_SWALLOW_BYTES_MAX);
-	return gate_wants_close(request) ? SIZE_MAX / 2 : nbds_request_payload_bytes(request);
+	assert(session->extended == request->extended);
+	if (gate_wants_close(request))
+		return left_bytes + 1;
+	assert(payload_bytes <= GATE_SWALLOW_BYTES_MAX);
+	if (passes && nbds_is_status_query(request)) {
+		if (payload_bytes <= left_bytes)
+			judge_query(&limits, request, at);
+	} else if (passes && request->command != NBD_CMD_DISC) {
+		expect_inside(&limits, request);
+	}
+	return payload_bytes;
 }
 
 static enum nbds_progress feed(struct nbds_session *session, const uint8_t *at, size_t nr_bytes,
@@ -55,7 +93,8 @@ static enum nbds_progress feed(struct nbds_session *session, const uint8_t *at, 
 	return progress;
 }
 
-static void talk(const uint8_t *stream, size_t nr_bytes, size_t piece_bytes, struct nbds_out *out)
+static void talk(const uint8_t *stream, size_t nr_bytes, size_t piece_bytes,
+		 unsigned int nr_until_stop, struct nbds_out *out)
 {
 	struct nbds_session session;
 	size_t eaten_bytes = 0;
@@ -75,11 +114,14 @@ static void talk(const uint8_t *stream, size_t nr_bytes, size_t piece_bytes, str
 		if (progress != NBDS_EVENT)
 			out->used_bytes = 0;
 		if (progress == NBDS_EVENT && event.kind == NBDS_REQUEST)
-			eaten_bytes += judge(&session, &event.request);
+			eaten_bytes += judge(&session, &event.request, stream + eaten_bytes,
+					     nr_bytes - eaten_bytes);
 		if (progress == NBDS_NEED_MORE) {
 			if (arrived_bytes == nr_bytes)
 				return;
 			arrived_bytes = min_u64(arrived_bytes + piece_bytes, nr_bytes);
+			if (nr_until_stop > 0 && --nr_until_stop == 0)
+				nbds_stop(&session);
 		}
 		if (eaten_bytes > nr_bytes)
 			return;
@@ -92,12 +134,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t nr_bytes)
 {
 	struct nbds_out out = { 0 };
 
-	if (nr_bytes < 2)
+	if (nr_bytes < 3)
 		return 0;
 	out.capacity_bytes = NBDS_OUT_BYTES_MIN + bytes[0];
 	out.bytes = malloc(out.capacity_bytes);
 	assert(out.bytes);
-	talk(bytes + 2, nr_bytes - 2, 1 + (size_t)bytes[1] * bytes[1], &out);
+	talk(bytes + 3, nr_bytes - 3, 1 + (size_t)bytes[1] * bytes[1], bytes[2], &out);
 	free(out.bytes);
 	return 0;
 }

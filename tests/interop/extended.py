@@ -263,6 +263,88 @@ def _():
     assert slowest < 1, "%.1f s" % slowest
 
 
+# ---- BLOCK_STATUS with a payload ------------------------------------------------------------------
+
+def query(client, length, *ids, offset=0, flags=0):
+    """The reply to a BLOCK_STATUS that names its contexts."""
+    payload = struct.pack(">Q", length) + b"".join(struct.pack(">I", number) for number in ids)
+    client.request_extended(STATUS, offset, len(payload), flags | PAYLOAD_LEN, 5, payload)
+    reply = client.reply()
+    equal(5, reply.cookie)
+    return reply
+
+
+def by_id(reply):
+    equal(0, reply.error)
+    return {struct.unpack(">I", payload[:4])[0]: extents(True, kind, payload)
+            for kind, payload in reply.chunks}
+
+
+@row("BLOCK_STATUS_PAYLOAD is shown with extended headers and a context of this export only")
+def _():
+    assert serving().flags & STATUS_PAYLOAD
+    assert not serving(contexts=()).flags & STATUS_PAYLOAD
+    assert not conformance.serving(contexts=(ALLOCATION,)).flags & STATUS_PAYLOAD
+    client = shaking()
+    client.negotiate_extended()
+    client.select("big", ALLOCATION)
+    client.go("")
+    assert not client.flags & STATUS_PAYLOAD
+
+
+@row("BLOCK_STATUS with a payload: those contexts, and no others")
+def _():
+    client = serving("big")
+    client.do(TRIM, 0, 8 * GIB)
+    client.do(WRITE, 5 * GIB, MIB)
+    ids = client.contexts
+    whole = {ids[name]: extents for name, extents in client.status(0, 8 * GIB).items()}
+    equal(3, len(whole[ids[ALLOCATION]]))
+    for wanted in (ids[ALLOCATION],), (ids[ENCRYPTION],), tuple(ids.values()), \
+            tuple(ids.values())[::-1]:
+        equal({number: whole[number] for number in wanted}, by_id(query(client, 8 * GIB, *wanted)))
+    for extents in by_id(query(client, 6 * GIB, *ids.values(), flags=REQ_ONE)).values():
+        equal([5 * GIB], [size for size, _ in extents])
+    at = 5 * GIB + SECTOR
+    equal({ids[ENCRYPTION]: [(SECTOR, 3)]},
+          by_id(query(client, SECTOR, ids[ENCRYPTION], offset=at)))
+
+
+@row("a payload that names no context, one twice, an unknown one or one not selected: EINVAL")
+def _():
+    client = serving()
+    one, two = client.contexts.values()
+    for ids in (), (one, one), (0,), (one, 0), (99,), (one, two, one), (0xffffffff,), (one + 32,):
+        equal(EINVAL, query(client, SECTOR, *ids).error, repr(ids))
+    client = serving(contexts=(ALLOCATION,))
+    equal(EINVAL, query(client, SECTOR, *(number for number in (one, two)
+                                          if number != client.contexts[ALLOCATION])).error)
+    client = serving(contexts=())
+    equal(EINVAL, query(client, SECTOR, one).error)
+    still_serves(client)
+
+
+@row("a payload of any other length: EINVAL, it is dropped, in step")
+def _():
+    client = serving()
+    for size in 0, 1, 4, 7, 8, 9, 11, 13, 15, 17, 20, 4096, 1 << 20, 32 * MIB:
+        client.request_extended(STATUS, 0, size, PAYLOAD_LEN, size, bytes(size))
+        reply = client.reply()
+        equal((size, EINVAL), (reply.cookie, reply.error))
+    still_serves(client)
+
+
+@row("the length in the payload is judged as ever: aligned, not 0, inside the disk")
+def _():
+    client = serving()
+    one = client.contexts[ALLOCATION]
+    for offset, length in ((0, 0), (0, 1), (1, SECTOR), (0, client.size + SECTOR),
+                           (client.size, SECTOR), (SECTOR, (1 << 64) - SECTOR),
+                           (0, (1 << 64) - 1)):
+        equal(EINVAL, query(client, length, one, offset=offset).error, (offset, length))
+    equal(0, query(client, client.size, one).error)
+
+
 # ---- hostile streams -----------------------------------------------------------------------------
 
 @row("any header: an answer or the end of the connection, and the daemon serves on")

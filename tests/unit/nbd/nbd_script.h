@@ -19,12 +19,14 @@ enum {
 	ALL_AT_ONCE = SCRIPT_BYTES_MAX,
 	ROOM_PLENTY = 64 << 10,
 	BOTH_CLIENT_FLAGS = NBD_FLAG_C_FIXED_NEWSTYLE | NBD_FLAG_C_NO_ZEROES,
+	/* Shown to who negotiated structured replies; what needs more is another one. */
 	TEST_FLAGS = NBD_FLAG_HAS_FLAGS | NBD_FLAG_SEND_FLUSH | NBD_FLAG_SEND_DF,
+	EXPORT_FLAGS = TEST_FLAGS | NBD_FLAG_BLOCK_STATUS_PAYLOAD,
 };
 
 static const struct nbds_export test_exports[] = {
-	{ "disk", "first disk", 8 * MIB, 512, 4096, 32 << 20, TEST_FLAGS },
-	{ "", NULL, 3 * TIB, 512, 4096, 32 << 20, TEST_FLAGS | NBD_FLAG_READ_ONLY },
+	{ "disk", "first disk", 8 * MIB, 512, 4096, 32 << 20, EXPORT_FLAGS },
+	{ "", NULL, 3 * TIB, 512, 4096, 32 << 20, EXPORT_FLAGS | NBD_FLAG_READ_ONLY },
 };
 
 struct script {

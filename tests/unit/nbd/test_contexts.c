@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* LIST_META_CONTEXT and SET_META_CONTEXT. */
+#include <errno.h>
+
 #include "unit/nbd/nbd_script.h"
 
 #define QUERIES(...) ((const char *const[]){ __VA_ARGS__ __VA_OPT__(, ) NULL })
@@ -169,8 +171,7 @@ Test(nbds_contexts, a_later_set_replaces_the_earlier_and_a_list_does_not)
 	script_contexts(&script, NBD_OPT_LIST_META_CONTEXT, "", QUERIES("base:allocation"));
 	script_go(&script, NBD_OPT_GO, "disk", "");
 	talk_at_once(&talk, &script);
-	cr_assert_not(nbds_has_context(&talk.session, NBDS_CONTEXT_ALLOCATION));
-	cr_assert(nbds_has_context(&talk.session, NBDS_CONTEXT_ENCRYPTION));
+	cr_assert_eq(talk.session.contexts, ENCRYPTION);
 
 	begin_structured();
 	script_contexts(&script, NBD_OPT_SET_META_CONTEXT, "disk", QUERIES("base:allocation"));
@@ -190,7 +191,7 @@ Test(nbds_contexts, a_set_counts_only_for_the_export_it_was_made_for)
 		script_go(&script, NBD_OPT_GO, other ? "" : "disk", "");
 		talk_at_once(&talk, &script);
 		cr_assert_eq(talk.nr_events, 1);
-		cr_assert_eq(nbds_has_context(&talk.session, NBDS_CONTEXT_ALLOCATION), !other);
+		cr_assert_eq(talk.session.contexts, other ? 0 : ALLOCATION);
 	}
 }
 
@@ -308,5 +309,41 @@ Test(nbds_contexts, an_answer_longer_than_the_room_is_the_same_in_pieces)
 		} while (progress == NBDS_NEED_ROOM);
 		cr_assert_eq(said_bytes, whole.out_bytes, "%zu bytes were full", filled_bytes[i]);
 		cr_assert_eq(talk.session.contexts, ALLOCATION | ENCRYPTION);
+	}
+}
+
+Test(nbds_contexts, a_query_is_decoded_or_refused)
+{
+	static const struct {
+		const char *what;
+		const char *payload;
+		size_t payload_bytes;
+		int rc;
+		uint32_t contexts;
+	} rows[] = {
+		{ "one", "\1\2\3\4\5\6\7\x08\0\0\0\1", 12, 0, ALLOCATION },
+		{ "the other", "\1\2\3\4\5\6\7\x08\0\0\0\2", 12, 0, ENCRYPTION },
+		{ "both", "\1\2\3\4\5\6\7\x08\0\0\0\2\0\0\0\1", 16, 0, ALLOCATION | ENCRYPTION },
+		{ "one twice", "\1\2\3\4\5\6\7\x08\0\0\0\1\0\0\0\1", 16, -EINVAL, 0 },
+		{ "id 0", "\1\2\3\4\5\6\7\x08\0\0\0\0", 12, -EINVAL, 0 },
+		{ "id 3", "\1\2\3\4\5\6\7\x08\0\0\0\3", 12, -EINVAL, 0 },
+		{ "id 33", "\1\2\3\4\5\6\7\x08\0\0\0\41", 12, -EINVAL, 0 },
+		{ "largest id", "\1\2\3\4\5\6\7\x08\377\377\377\377", 12, -EINVAL, 0 },
+		{ "none", "\1\2\3\4\5\6\7\x08", 8, -EINVAL, 0 },
+		{ "half a length", "\1\2\3\4", 4, -EINVAL, 0 },
+		{ "nothing", "", 0, -EINVAL, 0 },
+		{ "half an id", "\1\2\3\4\5\6\7\x08\0\0\0\1\0\0", 14, -EINVAL, 0 },
+		{ "three", "\1\2\3\4\5\6\7\x08\0\0\0\1\0\0\0\2\0\0\0\1", 20, -EINVAL, 0 },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		uint64_t effect_bytes = 0;
+		uint32_t contexts = 0;
+		int rc = nbds_decode_query((const uint8_t *)rows[i].payload, rows[i].payload_bytes,
+					   &effect_bytes, &contexts);
+
+		cr_assert_eq(rc, rows[i].rc, "%s: %d", rows[i].what, rc);
+		cr_assert_eq(contexts, rows[i].contexts, "%s", rows[i].what);
+		cr_assert_eq(effect_bytes, rc ? 0 : 0x0102030405060708, "%s", rows[i].what);
 	}
 }

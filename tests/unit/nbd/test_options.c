@@ -347,6 +347,49 @@ Test(nbds_options, extended_headers_take_the_place_of_structured_replies)
 	}
 }
 
+Test(nbds_options, status_payloads_are_offered_only_with_extended_headers_and_a_context)
+{
+	static const char *const queries[] = { "base:allocation", NULL };
+	static const char *const nothing[] = { "base:", NULL };
+	static const struct {
+		bool extended;
+		const char *selected_for; /* NULL: nothing is */
+		const char *const *queries;
+		bool shown;
+	} rows[] = {
+		{ true, "disk", queries, true },   { true, "", queries, false },
+		{ true, "disk", nothing, false },  { true, NULL, NULL, false },
+		{ false, "disk", queries, false },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		const uint32_t how = rows[i].extended ? NBD_OPT_EXTENDED_HEADERS
+						      : NBD_OPT_STRUCTURED_REPLY;
+		struct cursor answers;
+
+		script_begin(&script, BOTH_CLIENT_FLAGS);
+		script_option(&script, how, 0);
+		if (rows[i].selected_for)
+			script_contexts(&script, NBD_OPT_SET_META_CONTEXT, rows[i].selected_for,
+					rows[i].queries);
+		script_go(&script, NBD_OPT_INFO, "disk", "");
+		script_go(&script, NBD_OPT_GO, "disk", "");
+		talk_at_once(&talk, &script);
+		answers = talk_answers(&talk);
+		take_ack(&answers, how);
+		if (rows[i].queries == queries)
+			take_reply(&answers, NBD_OPT_SET_META_CONTEXT, NBD_REP_META_CONTEXT);
+		if (rows[i].selected_for)
+			take_ack(&answers, NBD_OPT_SET_META_CONTEXT);
+		for (uint32_t option = NBD_OPT_INFO; option <= NBD_OPT_GO; option++) {
+			expect_info_export(&answers, option, 8 * MIB,
+					   rows[i].shown ? EXPORT_FLAGS : TEST_FLAGS);
+			take_ack(&answers, option);
+		}
+		expect_end(NBDS_NEED_MORE, answers);
+	}
+}
+
 Test(nbds_options, export_name_after_extended_headers_ends_the_session)
 {
 	struct cursor answers;

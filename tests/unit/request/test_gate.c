@@ -25,7 +25,12 @@ enum {
 };
 
 static const uint64_t disk_bytes = 16 * GIB;
-#define NEGOTIATED .structured = true, .has_contexts = true, .fast_zero = true
+enum {
+	ALLOCATION = 1 << NBDS_CONTEXT_ALLOCATION,
+	ENCRYPTION = 1 << NBDS_CONTEXT_ENCRYPTION,
+};
+
+#define NEGOTIATED .structured = true, .contexts = ALLOCATION, .fast_zero = true
 static const struct gate_limits everything = { .disk_bytes = 16 * GIB, NEGOTIATED };
 static const struct gate_limits nothing = { .disk_bytes = 16 * GIB };
 static const struct gate_limits read_only = { .disk_bytes = 16 * GIB,
@@ -35,6 +40,9 @@ static const struct gate_limits revoked = { .disk_bytes = 16 * GIB, .revoked = t
 static const struct gate_limits stopping = {
 	.disk_bytes = 16 * GIB, .read_only = true, .stopping = true, .revoked = true, NEGOTIATED
 };
+static const struct gate_limits queries = { .disk_bytes = 16 * GIB,
+					    .status_payload = true,
+					    NEGOTIATED };
 static const struct gate_limits huge = { .disk_bytes = DISK_BYTES_MAX, NEGOTIATED };
 static const struct gate_limits empty = { NEGOTIATED };
 
@@ -243,6 +251,21 @@ static const struct {
 	{ &everything, ZERO, NO_HOLE, 512, 16 * GIB, -ENOSPC },
 	{ &everything, ZERO, NO_HOLE | FAST_ZERO, 0, 4 * GIB, -ENOTSUP },
 
+	/* BLOCK_STATUS may have one, where that was offered; what it says is judged later. */
+	{ &everything, STATUS, PAYLOAD_LEN, 0, 12, -EINVAL },
+	{ &queries, STATUS, PAYLOAD_LEN, 0, 12, 0 },
+	{ &queries, STATUS, PAYLOAD_LEN | REQ_ONE | FUA, 0, 16, 0 },
+	{ &queries, STATUS, PAYLOAD_LEN, 1, 12, 0 },
+	{ &queries, STATUS, PAYLOAD_LEN, 0, 0, -EINVAL },
+	{ &queries, STATUS, PAYLOAD_LEN, 0, 4, -EINVAL },
+	{ &queries, STATUS, PAYLOAD_LEN, 0, 8, -EINVAL },
+	{ &queries, STATUS, PAYLOAD_LEN, 0, 13, -EINVAL },
+	{ &queries, STATUS, PAYLOAD_LEN, 0, 20, -EINVAL },
+	{ &queries, STATUS, PAYLOAD_LEN, 0, UINT64_MAX - 3, -EINVAL },
+	{ &queries, STATUS, PAYLOAD_LEN | DF, 0, 12, -EINVAL },
+	{ &queries, TRIM, PAYLOAD_LEN, 0, 12, -EINVAL },
+	{ &queries, STATUS, 0, 0, 16 * GIB, 0 },
+
 	/* READ has a payload in its reply. */
 	{ &everything, READ, 0, 0, REQ_BYTES_MAX, 0 },
 	{ &everything, READ, DF, 0, REQ_BYTES_MAX, 0 },
@@ -264,6 +287,56 @@ Test(gate, every_rule_of_extended_headers_holds)
 
 		cr_assert_eq(rc, extended_rows[i].rc, "row %zu: command %u gave %d, not %d", i,
 			     r.command, rc, extended_rows[i].rc);
+	}
+}
+
+Test(gate, the_payload_of_a_query_is_judged_as_the_request_it_stands_for)
+{
+	static const struct {
+		uint64_t offset_bytes;
+		uint64_t effect_bytes;
+		uint32_t id;
+		int rc;
+	} payloads[] = {
+		{ 0, 16 * GIB, NBDS_CONTEXT_ALLOCATION, 0 },
+		{ 512, 512, NBDS_CONTEXT_ALLOCATION, 0 },
+		{ 512, 16 * GIB, NBDS_CONTEXT_ALLOCATION, -EINVAL },
+		{ 0, UINT64_MAX, NBDS_CONTEXT_ALLOCATION, -EINVAL },
+		{ 0, 513, NBDS_CONTEXT_ALLOCATION, -EINVAL },
+		{ 1, 512, NBDS_CONTEXT_ALLOCATION, -EINVAL },
+		{ 0, 0, NBDS_CONTEXT_ALLOCATION, -EINVAL },
+		{ 0, 512, NBDS_CONTEXT_ENCRYPTION, -EINVAL }, /* not selected */
+		{ 0, 512, 0, -EINVAL },
+		{ 0, 512, 64, -EINVAL },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(payloads); i++) {
+		const struct nbds_request r = {
+			.extended = true,
+			.flags = PAYLOAD_LEN | REQ_ONE,
+			.command = STATUS,
+			.cookie = i,
+			.offset_bytes = payloads[i].offset_bytes,
+			.length_bytes = 12,
+		};
+		struct {
+			be64 effect_bytes;
+			be32 id;
+		} payload = { be64_of(payloads[i].effect_bytes), be32_of(payloads[i].id) };
+		struct nbds_request plain;
+		uint32_t contexts;
+		int rc = gate_check_query(&queries, &r, (const uint8_t *)&payload, &plain,
+					  &contexts);
+
+		cr_assert_eq(rc, payloads[i].rc, "row %zu: %d", i, rc);
+		if (rc < 0)
+			continue;
+		cr_assert_eq(contexts, ALLOCATION);
+		cr_assert_eq(plain.flags, REQ_ONE);
+		cr_assert_eq(plain.length_bytes, payloads[i].effect_bytes);
+		cr_assert_eq(plain.offset_bytes, payloads[i].offset_bytes);
+		cr_assert_eq(plain.cookie, i);
+		cr_assert_eq(nbds_request_payload_bytes(&plain), 0);
 	}
 }
 
