@@ -104,8 +104,11 @@ static int add_listed(struct making *making)
 				   "the export \"%s\" wants an image: it is neither in the "
 				   "directory nor on the command line",
 				   export->name);
-		else
+		else if (export->encryption != POLICY_UNSAID)
 			making->account->wishes[number] = export->encryption;
+		if (r == 0)
+			memcpy(making->account->exports[number].description, export->description,
+			       sizeof(export->description));
 	}
 	return r;
 }

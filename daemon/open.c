@@ -216,15 +216,11 @@ static int open_image(struct server *server, unsigned int number, struct secrets
 static void describe_export(struct server *server, unsigned int number)
 {
 	const struct image *image = server->images[number];
-	const char *description = image->path;
 	unsigned int changing = NBD_FLAG_SEND_TRIM | NBD_FLAG_SEND_WRITE_ZEROES |
 				NBD_FLAG_SEND_FAST_ZERO;
 
-	if (strlen(description) > EXPORT_DESCRIPTION_BYTES_MAX)
-		description = NULL;
 	server->exports[number] = (struct nbds_export){
 		.name = server->account->exports[number].name,
-		.description = description,
 		.bytes = sectors_to_bytes(image->disk.nr_sectors),
 		.minimum_bytes = SECTOR_BYTES,
 		.preferred_bytes = 4096,

@@ -19,6 +19,7 @@ enum exit_code {
 
 struct export_option {
 	char name[EXPORT_NAME_BYTES_MAX + 1];
+	char description[EXPORT_DESCRIPTION_BYTES_MAX + 1]; /* of a policy; "": none */
 	const char *image;
 };
 

@@ -12,6 +12,7 @@
 
 #include "actions.h"
 #include "base/log.h"
+#include "describe.h"
 #include "open.h"
 #include "resources.h"
 #include "sandbox/sandbox.h"
@@ -249,6 +250,8 @@ static int set_up(struct server *server)
 		code = apply_account(server);
 	if (code != EXIT_OK)
 		return code;
+	for (unsigned int i = 0; i < server->nr_exports; i++)
+		server_describe(server, i);
 	r = control_events_init(&server->events, server->images, server->nr_exports);
 	if (r == 0)
 		r = make_workers(server);

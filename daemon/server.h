@@ -39,9 +39,11 @@ struct server {
 	/* Its exports are frozen before any worker runs; the rest is under @changes. */
 	struct account *account;
 	unsigned int nr_exports; /* of those, that are open: all of them, once started */
-	struct nbds_export exports[EXPORTS_MAX];
-	struct image *images[EXPORTS_MAX]; /* by export */
-	struct lane **lanes[EXPORTS_MAX];  /* of each image, by worker */
+	struct nbds_export exports[EXPORTS_MAX]; /* frozen, but for the description */
+	char descriptions[EXPORTS_MAX][2]
+			 [EXPORT_DESCRIPTION_BYTES_MAX + 1]; /* encryption off, on */
+	struct image *images[EXPORTS_MAX];		     /* by export */
+	struct lane **lanes[EXPORTS_MAX];		     /* of each image, by worker */
 	int uuid_locks[EXPORTS_MAX];
 
 	/*

@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "control/report.h"
+#include "describe.h"
 #include "errand.h"
 #include "revoke.h"
 
@@ -126,6 +127,7 @@ static void tell(struct server *server, struct image *image)
 		event = NULL;
 	}
 	control_publish(&server->events, image, event);
+	server_describe_again(server, image);
 }
 
 int server_switch(struct server *server, struct image *image, enum image_target target,

@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "control/size_text.h"
 #include "image/base_own.h"
 #include "image/create.h"
 #include "image/uuid.h"

@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <string.h>
 
+#include "control/size_text.h"
 #include "print.h"
 #include "reach.h"
 #include "sealblk/units.h"

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "control/size_text.h"
 #include "print.h"
 #include "sealblk/units.h"
 #include "svg_text.h"

@@ -3,11 +3,8 @@
 #include "print.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "sealblk/units.h"
 
 void print_text(FILE *to, const char *text)
 {
@@ -51,27 +48,4 @@ int print_json_object(const json_t *object)
 	}
 	free(text);
 	return r;
-}
-
-const char *size_text(uint64_t bytes, char text[SIZE_TEXT_BYTES])
-{
-	static const char *const units[] = { "KiB", "MiB", "GiB", "TiB" };
-	unsigned int unit = 0;
-	uint64_t whole = KIB, tenths;
-
-	if (bytes < KIB) {
-		snprintf(text, SIZE_TEXT_BYTES, "%" PRIu64 " bytes", bytes);
-		return text;
-	}
-	while (unit < 3 && bytes / whole >= 1024) {
-		whole <<= 10;
-		unit++;
-	}
-	tenths = bytes % whole * 10 / whole;
-	if (tenths)
-		snprintf(text, SIZE_TEXT_BYTES, "%" PRIu64 ".%" PRIu64 " %s", bytes / whole, tenths,
-			 units[unit]);
-	else
-		snprintf(text, SIZE_TEXT_BYTES, "%" PRIu64 " %s", bytes / whole, units[unit]);
-	return text;
 }

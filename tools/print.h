@@ -24,8 +24,4 @@ json_t *print_text_json(const char *text);
 /* To stdout, all of it or nothing. Returns 0 or -ENOMEM. */
 int MUST_CHECK print_json_object(const json_t *object);
 
-/* "64 MiB", "1.5 GiB", "512 bytes": cut after one decimal. */
-enum { SIZE_TEXT_BYTES = 32 };
-const char *size_text(uint64_t bytes, char text[SIZE_TEXT_BYTES]);
-
 #endif

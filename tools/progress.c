@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "control/size_text.h"
 #include "print.h"
 
 enum {

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "control/size_text.h"
 #include "keys.h"
 #include "keys/key_mem.h"
 #include "print.h"

@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "base/uuid.h"
+#include "control/size_text.h"
 #include "image/vhd_problem.h"
 #include "print.h"
 #include "sealblk/units.h"

@@ -106,6 +106,24 @@ static int take_image(struct parsing *parsing, const json_t *value, void *into)
 	return take_path(parsing, "image", value, export->image);
 }
 
+/* Clients show it to people as it is: nothing that moves a terminal's cursor. */
+static int take_description(struct parsing *parsing, const json_t *value, void *into)
+{
+	struct policy_export *export = into;
+	const char *text = json_string_value(value);
+	const size_t nr_bytes = text ? strlen(text) + 1 : 0;
+
+	if (!text)
+		return wrong(parsing, "description", "must be a text");
+	if (nr_bytes > sizeof(export->description))
+		return wrong(parsing, "description", "is too long");
+	for (const char *c = text; *c; c++)
+		if ((unsigned char)*c < ' ' || *c == 0x7f)
+			return wrong(parsing, "description", "must be one line of text");
+	memcpy(export->description, text, nr_bytes);
+	return 0;
+}
+
 static int take_export_wish(struct parsing *parsing, const json_t *value, void *into)
 {
 	struct policy_export *export = into;
@@ -117,6 +135,7 @@ static const struct member export_members[] = {
 	{ "name", take_name },
 	{ "image", take_image },
 	{ "encryption", take_export_wish },
+	{ "description", take_description },
 	{ NULL, NULL },
 };
 
@@ -127,7 +146,7 @@ static int check_export(const struct parsing *parsing, const struct policy *poli
 
 	if (!json_object_get(value, "name"))
 		return wrong(parsing, "name", "is missing");
-	if (!export->image[0] && export->encryption == POLICY_UNSAID)
+	if (!export->image[0] && export->encryption == POLICY_UNSAID && !export->description[0])
 		return wrong(parsing, "image", "is missing");
 	for (unsigned int i = 0; i < policy->nr_exports; i++) {
 		if (strcmp(policy->exports[i].name, export->name) != 0)

@@ -23,6 +23,7 @@ struct policy_export {
 	char name[EXPORT_NAME_BYTES_MAX + 1];
 	char image[PATH_BYTES_MAX]; /* absolute; "": of an export that is listed elsewhere */
 	enum policy_wish encryption;
+	char description[EXPORT_DESCRIPTION_BYTES_MAX + 1]; /* one line of UTF-8; "": none */
 };
 
 struct policy {

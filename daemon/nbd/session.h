@@ -24,7 +24,11 @@
 /* What a client may choose. The strings hold no NUL but the last, and are UTF-8. */
 struct nbds_export {
 	const char *name; /* unique; at most EXPORT_NAME_BYTES_MAX; "" is the default export */
-	const char *description; /* for people; at most EXPORT_DESCRIPTION_BYTES_MAX, or NULL */
+	/*
+	 * For people; at most EXPORT_DESCRIPTION_BYTES_MAX, or NULL. May be replaced at
+	 * any time: each text lives as long as the export.
+	 */
+	const char *_Atomic description;
 	uint64_t bytes;
 	uint32_t minimum_bytes; /* "Size constraints": powers of two, but for the last */
 	uint32_t preferred_bytes;

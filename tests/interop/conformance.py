@@ -207,7 +207,10 @@ def _():
 def _():
     infos = shaking().infos(OPT_INFO, "second", INFO_NAME, INFO_DESCRIPTION)
     equal(b"second", infos[INFO_NAME])
-    assert infos[INFO_DESCRIPTION].endswith(b"second.seal"), infos[INFO_DESCRIPTION]
+    assert infos[INFO_DESCRIPTION].startswith(b"64 MiB, "), infos[INFO_DESCRIPTION]
+    listed_as = {data[4:4 + struct.unpack(">I", data[:4])[0]]: data
+                 for _, data in shaking().ask(OPT_LIST)[:-1]}
+    assert listed_as[b"second"].endswith(b"second" + infos[INFO_DESCRIPTION]), "LIST says otherwise"
 
 
 @row("INFO_BLOCK_SIZE: 512, 4096, 32 MiB")

@@ -13,7 +13,12 @@ make_key key
 make_base base.vhd fixed 8
 "$sealblk" create --base base.vhd --key-file key image.seal
 "$sealblk" create --size 4M --encryption off --key-file key plain.seal
-start_daemon --socket "$socket" --key-file key image.seal --export plain=plain.seal
+say='{ "exports": [{ "name": "told", "image": "%s/told.seal", "description": "the third, pl\303\244inly" }] }'
+# shellcheck disable=SC2059  # it is a format
+printf "$say" "$TEST_DIR" >policy.json
+"$sealblk" create --size 4M --key-file key told.seal
+start_daemon --socket "$socket" --key-file key --policy policy.json image.seal \
+	--export plain=plain.seal
 
 # ---- what it offers ------------------------------------------------------------------------
 nbdinfo --json "$uri" >info.json
@@ -35,10 +40,24 @@ done
 expect_exit 2 nbdinfo --is read-only "$uri"
 expect_exit 2 nbdinfo --is rotational "$uri"
 expect_equal 8388608 "$(nbdinfo --size "$uri")" --size
-expect_equal ' plain' "$(nbdinfo --list --json "$uri" |
+expect_equal ' plain told' "$(nbdinfo --list --json "$uri" |
 	jq -r '[.exports[]."export-name"] | sort | join(" ")')" exports
+# descriptions: of each export, in the order of their names.
+descriptions() {
+	nbdinfo --list --json "$uri" |
+		jq -r '[.exports | sort_by(."export-name") | .[].description] | join("; ")'
+}
+told="the third, $(printf 'pl\303\244inly')"
+expect_equal "8 MiB over a base, encryption on; 4 MiB, encryption off; $told" "$(descriptions)" \
+	descriptions
 nbdinfo --list "$uri" >list
-grep -q 'image.seal' list || fail "no description of the export"
+grep -q "\.seal" list && fail "a client was told a path"
+"$sealblk" encryption on plain.seal
+"$sealblk" encryption off image.seal
+expect_equal "8 MiB over a base, encryption off; 4 MiB, encryption on; $told" "$(descriptions)" \
+	"descriptions after switches"
+"$sealblk" encryption off plain.seal
+"$sealblk" encryption on image.seal
 
 # ---- contexts --------------------------------------------------------------------------------
 # extents CONTEXT [URI]: "offset length type", joined.

@@ -30,11 +30,12 @@ Test(policy, takes_all_there_is_to_say)
 	cr_assert_eq(parse("{\"encryption\": true, \"directory\": \"/disks\",\n"
 			   " \"exports\": [{\"name\": \"a\", \"image\": \"/x/a.seal\"},\n"
 			   "  {\"name\": \"\", \"image\": \"/b\", \"encryption\": false},\n"
-			   "  {\"name\": \"c\", \"encryption\": true}]}"),
+			   "  {\"name\": \"c\", \"encryption\": true},\n"
+			   "  {\"name\": \"d\", \"description\": \"the \u00e9lan disk\"}]}"),
 		     0, "%s", problem.text);
 	cr_expect_eq(policy.encryption, POLICY_ON);
 	cr_expect_str_eq(policy.directory, "/disks");
-	cr_assert_eq(policy.nr_exports, 3);
+	cr_assert_eq(policy.nr_exports, 4);
 	cr_expect_str_eq(policy.exports[0].name, "a");
 	cr_expect_str_eq(policy.exports[0].image, "/x/a.seal");
 	cr_expect_eq(policy.exports[0].encryption, POLICY_UNSAID);
@@ -42,6 +43,9 @@ Test(policy, takes_all_there_is_to_say)
 	cr_expect_eq(policy.exports[1].encryption, POLICY_OFF);
 	cr_expect_str_eq(policy.exports[2].image, "");
 	cr_expect_eq(policy.exports[2].encryption, POLICY_ON);
+	cr_expect_str_eq(policy.exports[2].description, "");
+	cr_expect_str_eq(policy.exports[3].description, "the \xc3\xa9lan disk");
+	cr_expect_eq(policy.exports[3].encryption, POLICY_UNSAID);
 	cr_assert_eq(parse("{\"encryption\": false}"), 0);
 	cr_expect_eq(policy.encryption, POLICY_OFF);
 	cr_expect_eq(policy.nr_exports, 0, "left over from the one before");
@@ -87,6 +91,14 @@ Test(policy, says_what_is_wrong_and_where)
 		  "policy /p: exports[0]: unknown member \"key\"" },
 		{ "{\"exports\": [{\"name\": \"a\", \"image\": \"/a\", \"encryption\": 1}]}",
 		  "policy /p: exports[0]: \"encryption\" must be true or false" },
+		{ "{\"exports\": [{\"name\": \"a\", \"description\": 1}]}",
+		  "policy /p: exports[0]: \"description\" must be a text" },
+		{ "{\"exports\": [{\"name\": \"a\", \"description\": \"\"}]}",
+		  "policy /p: exports[0]: \"image\" is missing" },
+		{ "{\"exports\": [{\"name\": \"a\", \"description\": \"a\\nb\"}]}",
+		  "policy /p: exports[0]: \"description\" must be one line of text" },
+		{ "{\"exports\": [{\"name\": \"a\", \"description\": \"\\u001b[2J\"}]}",
+		  "policy /p: exports[0]: \"description\" must be one line of text" },
 		{ "{\"exports\": [{\"name\": \"a\", \"image\": \"/a\"}, {\"name\": \"a\", \"image\": \"/b\"}]}",
 		  "policy /p: exports[1]: two exports have the name \"a\"" },
 		/* After a list, a complaint about the whole has no place in it any more. */
@@ -101,6 +113,18 @@ Test(policy, says_what_is_wrong_and_where)
 			     "row %zu: %s", i, problem.text);
 		cr_expect_null(strchr(problem.text, '\n'), "row %zu", i);
 	}
+}
+
+Test(policy, the_longest_description_is_taken_and_a_longer_one_refused)
+{
+	char text[EXPORT_DESCRIPTION_BYTES_MAX + 64];
+
+	for (int longer = 0; longer < 2; longer++) {
+		sprintf(text, "{\"exports\": [{\"name\": \"a\", \"description\": \"%0*d\"}]}",
+			EXPORT_DESCRIPTION_BYTES_MAX + longer, 1);
+		cr_assert_eq(parse(text), longer ? -EINVAL : 0);
+	}
+	cr_expect_str_eq(problem.text, "policy /p: exports[0]: \"description\" is too long");
 }
 
 /* {"exports": [{"name": NAME, "image": IMAGE}, ...]} with @nr of them. */
