@@ -66,11 +66,12 @@ static int check_range(const struct gate_limits *limits, const struct gate_row *
 
 	if ((r->offset_bytes | r->length_bytes) % SECTOR_BYTES != 0)
 		return -EINVAL;
+	if (__builtin_add_overflow(r->offset_bytes, r->length_bytes, &end_bytes) ||
+	    end_bytes > limits->disk_bytes)
+		return row->past_end;
 	if (r->length_bytes > row->length_bytes_max)
 		return r->command == NBD_CMD_READ && limits->structured ? -EOVERFLOW : -EINVAL;
-	if (__builtin_add_overflow(r->offset_bytes, r->length_bytes, &end_bytes))
-		return row->past_end;
-	return end_bytes > limits->disk_bytes ? row->past_end : 0;
+	return 0;
 }
 
 static bool cannot_be_fast(const struct nbds_request *r)

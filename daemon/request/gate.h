@@ -54,11 +54,11 @@ bool gate_wants_close(const struct nbds_request *request);
  * -ESHUTDOWN anything while the server stops
  * -EPERM   anything while the keys are revoked; WRITE, TRIM or WRITE_ZEROES on a
  *          read-only export
- * -EINVAL  offset or length not in whole sectors; WRITE, or READ with simple
- *          replies, longer than REQ_BYTES_MAX
- * -EOVERFLOW READ with structured replies longer than that: try it in pieces
+ * -EINVAL  offset or length not in whole sectors
  * -ENOSPC  WRITE or WRITE_ZEROES past the end of the disk
  * -EINVAL  any other command past the end
+ * -EINVAL  WRITE, or READ with simple replies, longer than REQ_BYTES_MAX
+ * -EOVERFLOW READ with structured replies longer than that: try it in pieces
  * -ENOTSUP WRITE_ZEROES with FAST_ZERO and NO_HOLE: allocating is never fast
  * -EOVERFLOW WRITE_ZEROES with NO_HOLE longer than GATE_FILL_BYTES_MAX
  *

@@ -134,6 +134,8 @@ static const struct {
 	{ &everything, READ, 0, 16 * GIB - 512, 512, 0 },
 	{ &everything, READ, 0, 16 * GIB - 512, 1024, -EINVAL },
 	{ &everything, READ, 0, 16 * GIB, 512, -EINVAL },
+	{ &everything, READ, 0, 16 * GIB - 512, REQ_BYTES_MAX + 512, -EINVAL },
+	{ &everything, WRITE, 0, 16 * GIB - 512, REQ_BYTES_MAX + 512, -ENOSPC },
 	{ &everything, WRITE, 0, 16 * GIB - 512, 512, 0 },
 	{ &everything, WRITE, 0, 16 * GIB - 512, 1024, -ENOSPC },
 	{ &everything, WRITE, FUA, 16 * GIB, 512, -ENOSPC },
@@ -270,7 +272,7 @@ static const struct {
 	{ &everything, READ, 0, 0, REQ_BYTES_MAX, 0 },
 	{ &everything, READ, DF, 0, REQ_BYTES_MAX, 0 },
 	{ &everything, READ, 0, 0, 4 * GIB + 512, -EOVERFLOW },
-	{ &everything, READ, 0, 0, UINT64_MAX - 511, -EOVERFLOW },
+	{ &everything, READ, 0, 0, UINT64_MAX - 511, -EINVAL },
 };
 
 Test(gate, every_rule_of_extended_headers_holds)
