@@ -52,14 +52,15 @@ struct request {
 	uint32_t nr_extents[REQ_CONTEXTS];
 
 	/* The request's own. */
-	unsigned int step;    /* index into its road */
-	bool entered;	      /* is in an epoch */
-	unsigned int parity;  /* of that epoch */
-	bool first_write;     /* map_write_begin() done, map_write_end() due */
-	uint8_t entry;	      /* WRITE: the plane written to */
-	uint64_t at_sector;   /* the part of the range under way ... */
-	uint64_t at_sectors;  /* ... and its length */
-	unsigned int context; /* BLOCK_STATUS: being walked; its last extent so far: */
+	unsigned int step;     /* index into its road */
+	bool entered;	       /* is in an epoch */
+	unsigned int parity;   /* of that epoch */
+	bool first_write;      /* map_write_begin() done, map_write_end() due */
+	uint8_t entry;	       /* WRITE: the plane written to */
+	uint64_t at_sector;    /* the part of the range under way ... */
+	uint64_t at_sectors;   /* ... and its length */
+	unsigned int nr_looks; /* TRIM, WRITE_ZEROES: at blocks of the map */
+	unsigned int context;  /* BLOCK_STATUS: being walked; its last extent so far: */
 	uint64_t extent_bytes;
 	uint32_t extent_state;
 	unsigned int nr_parts;

@@ -194,6 +194,7 @@ void req_start(struct request *request)
 	request->first_write = false;
 	request->at_sector = request->first_sector;
 	request->at_sectors = 0;
+	request->nr_looks = 0;
 	request->context = 0;
 	request->nr_pending = 0;
 	for (int i = 0; i < REQ_CONTEXTS; i++)

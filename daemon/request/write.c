@@ -139,14 +139,17 @@ enum req_step_result step_zero(struct request *request)
 	struct lane *lane = request->lane;
 	uint64_t end = request->first_sector + request->nr_sectors;
 
-	if (req_is_called_off(request))
-		return STEP_NEXT;
-	for (unsigned int nr = 1; request->at_sector < end; nr++) {
+	while (request->at_sector < end) {
 		uint64_t done_sectors = 0;
 		int r;
 
-		if (nr % REQ_TURN_RUNS == 0 && req_takes_turns(request))
-			return STEP_WAIT;
+		/* What is under way when the keys are revoked goes on, but not for ever. */
+		if (++request->nr_looks % REQ_TURN_RUNS == 0) {
+			if (req_is_called_off(request))
+				return STEP_NEXT;
+			if (req_takes_turns(request))
+				return STEP_WAIT;
+		}
 		request->waiter.wake = req_woken;
 		r = map_zero(&lane->disk->map, lane, request->at_sector, end - request->at_sector,
 			     &request->waiter, &done_sectors);

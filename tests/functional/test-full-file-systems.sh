@@ -22,7 +22,8 @@ mounted=''
 
 unmount() {
 	[[ $mounted ]] || return 0
-	umount "$TEST_DIR/disk" || true
+	# The kernel lets go of the files of a ring that has ended a moment later.
+	wait_for 10 umount "$TEST_DIR/disk" || umount "$TEST_DIR/disk" || true
 	mounted=''
 }
 
