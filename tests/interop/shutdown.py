@@ -89,6 +89,7 @@ def without_a_word():
     client = Client(PATH, go="", structured=True)
     for cookie in range(16):
         client.request(WRITE, cookie * SECTOR, SECTOR, cookie=cookie)
+    time.sleep(0.1)  # it reads at least some of them
     terminate()
     cookies = []
     try:
