@@ -145,13 +145,15 @@ daemon_is_ready_or_gone() {
 	grep -q ready "$daemon_log" || ! kill -0 "$daemon_pid" 2>/dev/null
 }
 
-# start_daemon ARGUMENT...: returns when it serves; sets daemon_pid and daemon_log.
+# start_daemon ARGUMENT...: returns when it serves; sets daemon_pid and daemon_log. It gets start_s
+# seconds to do so.
+start_s=30
 start_daemon() {
 	daemon_log=$(mktemp "$TEST_DIR/daemon.XXXXXX")
 	"$sealblkd" "$@" >"$daemon_log" 2>&1 </dev/null &
 	daemon_pid=$!
 	own_pid "$daemon_pid"
-	wait_for 30 daemon_is_ready_or_gone || fail "the daemon is not ready after 30 s"
+	wait_for "$start_s" daemon_is_ready_or_gone || fail "the daemon is not ready after $start_s s"
 	grep -q ready "$daemon_log" || fail "the daemon did not start"
 }
 

@@ -13,8 +13,9 @@ need jq
 memory=$(mktemp -d /dev/shm/sb.XXXXXX 2>/dev/null || true)
 remove_memory() {
 	local status=$?
+	set +e
 	rm -rf "$memory"
-	(exit "$status")
+	return "$status"
 }
 trap 'remove_memory; cleanup' EXIT
 dir=$TEST_DIR
