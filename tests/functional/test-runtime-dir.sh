@@ -7,7 +7,7 @@
 # shellcheck source-path=SCRIPTDIR/..
 . "$(dirname "$0")/../lib.sh"
 
-need qemu-io jq
+need qemu-io jq python3
 cd "$TEST_DIR"
 socket=$TEST_DIR/s
 runtime=$XDG_RUNTIME_DIR/sealblk
@@ -105,6 +105,38 @@ if ((EUID == 0)) && unshare --mount mount -t tmpfs none "$runtime" 2>/dev/null; 
 	in_mount nr_inodes=2 'cannot make its dirty file.*No space left'
 	in_mount ro 'cannot lock its UUID in the runtime directory'
 	echo '- full and read-only'
+
+	# With room for the first records only, rounds come sooner: nothing else is different. With
+	# more the file grows. crash_in OPTIONS KIB: the runtime directory is a tmpfs of that kind;
+	# 3000 first writes, a crash, and all of them are there. The file had KIB at least.
+	crash_in() {
+		unshare --mount bash -s "$@" <<-'SH'
+			. "$SRC_DIR/tests/lib.sh"
+			cd "$TEST_DIR"
+			runtime=$XDG_RUNTIME_DIR/sealblk
+			((EUID == 0)) && runtime=/run/sealblk
+			mount -t tmpfs -o "$1" none "$runtime"
+			rm -f crowded.seal
+			"$sealblk" create --size 1G --key-file key crowded.seal
+			serve() { start_daemon --socket "$TEST_DIR/s" --key-file key --export 1=crowded.seal; }
+			scale() { "$python" "$SRC_DIR/tests/tools/scale.py" "$1" "$TEST_DIR/s" 1 3000 0; }
+			serve
+			scale scatter
+			kib=$(($(stat -c %b "$runtime"/*.dirty) / 2))
+			kill_daemon
+			((kib >= $2)) || fail "the dirty file has $kib KiB"
+			# The next session's file lies beside it for a while.
+			mount -o remount,size=4m "$runtime"
+			serve
+			grep -q 'was not closed; recovered' "$daemon_log" || fail "nothing was recovered"
+			scale verify
+			stop_daemon
+			expect_exit 0 "$sealblk" check --key-file key crowded.seal
+		SH
+	}
+	crash_in size=64k 36
+	crash_in size=4m 64
+	echo '- as full as can be, and growing'
 fi
 
 # ---- removed while it is in use: nobody notices, unless the daemon dies --------------------
