@@ -150,7 +150,8 @@ static bool wants(uint32_t wanted, uint16_t type)
 
 /*
  * INFO and GO differ only in what comes after. A client that did not ask for
- * the block sizes may go on all the same: the gate refuses what does not fit.
+ * the block sizes may go on all the same: the gate refuses what does not fit, and
+ * "Maximum interoperability" asks not to insist (ERR_BLOCK_SIZE_REQD).
  */
 static enum nbds_answer answer_info(struct nbds_option *o)
 {
