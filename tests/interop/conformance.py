@@ -915,6 +915,15 @@ def wait_until(condition, seconds=10):
     return True
 
 
+def is_served(clients):
+    """One more of them, which stays connected."""
+    try:
+        clients.append(serving())
+    except (Closed, ConnectionError):
+        return False
+    return True
+
+
 def vanish_everywhere(address, talk, abruptly):
     # A place comes free a moment after its client has left.
     for size in range(len(talk) + 1):

@@ -371,6 +371,22 @@ def _():
     still_serves(serving())
 
 
+@row("a client that vanishes at any byte: the daemon serves on, and many others at once")
+def _():
+    client = serving()
+    query(client, MIB, *client.contexts.values())
+    for command, offset, length, flags in (
+            (WRITE, 0, SECTOR, FUA), (READ, 0, 64 * KIB, 0), (STATUS, 0, MIB, REQ_ONE),
+            (TRIM, MIB, MIB, 0), (ZEROES, MIB, SECTOR, NO_HOLE), (9, 0, 8, PAYLOAD_LEN)):
+        payload = bytes(8) if flags & PAYLOAD_LEN else None
+        client.do(command, offset, length, flags, payload=payload)
+    client.request(DISC)
+    conformance.vanish_everywhere(conformance.UNIX, bytes(client.sent), False)
+    clients = []
+    for _ in range(100):
+        assert conformance.wait_until(lambda: conformance.is_served(clients)), len(clients)
+
+
 @row("a conversation one byte at a time, and all in one piece")
 def _():
     talk = IHAVEOPT + struct.pack(">II", OPT_EXTENDED, 0)
