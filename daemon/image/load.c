@@ -229,17 +229,41 @@ static int load_bitmap(struct image *image, struct mac_ctx *mac, struct problem 
 /*
  * Reserved, not committed: a large disk's map is mostly uniform blocks, which
  * need none of it. Also keeps the map of a 64 TiB disk openable on a small host.
+ * Below a page there is nothing to save.
  */
+static bool map_is_reserved(uint64_t bytes)
+{
+	return bytes > MAP_HEAP_BYTES_MAX;
+}
+
 static int map_memory(struct image *image)
 {
-	void *memory = mmap(NULL, map_entries_bytes(image->disk.nr_sectors), PROT_READ | PROT_WRITE,
-			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	const uint64_t bytes = map_entries_bytes(image->disk.nr_sectors);
+	void *memory;
 
-	if (memory == MAP_FAILED)
-		return -errno;
+	if (map_is_reserved(bytes)) {
+		memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+		if (memory == MAP_FAILED)
+			return -errno;
+	} else {
+		memory = calloc(1, bytes);
+		if (!memory)
+			return -ENOMEM;
+	}
 	image->entries_memory = memory;
 	image->disk.map.config.entries_memory = memory;
 	return 0;
+}
+
+static void map_memory_free(struct image *image)
+{
+	const uint64_t bytes = map_entries_bytes(image->disk.nr_sectors);
+
+	if (!map_is_reserved(bytes))
+		free(image->entries_memory);
+	else if (image->entries_memory)
+		munmap(image->entries_memory, bytes);
 }
 
 static void no_notify(struct lane *lane)
@@ -313,8 +337,7 @@ struct image *image_free(struct image *image)
 	if (image->dirty_memory)
 		image->dirty_store->ops->release(image->dirty_store, image->dirty_memory);
 	map_done(&image->disk.map);
-	if (image->entries_memory)
-		munmap(image->entries_memory, map_entries_bytes(image->disk.nr_sectors));
+	map_memory_free(image);
 	base_close(&image->base);
 	free(image->base_bounds);
 	free(image->base_starts);

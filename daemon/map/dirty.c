@@ -26,10 +26,12 @@ static struct dirty_block *take_free(struct map *map)
 	struct dirty_block *dirty = map->dirty_free;
 
 	assert(map->nr_dirty_free > 0);
-	if (dirty)
+	if (dirty) {
 		map->dirty_free = dirty->next;
-	else
+	} else {
 		dirty = &map->dirty_pool[map->nr_dirty_begun++];
+		memset(dirty, 0, sizeof(*dirty));
+	}
 	map->nr_dirty_free--;
 	return dirty;
 }

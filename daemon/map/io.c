@@ -23,7 +23,8 @@ struct map_io {
 
 int map_io_init(struct map *map)
 {
-	map->io_pool = calloc(MAP_IOS_MAX, sizeof(*map->io_pool));
+	/* Filled in by io_begin(): memory that no operation has used yet stays untouched. */
+	map->io_pool = malloc(MAP_IOS_MAX * sizeof(*map->io_pool));
 	return map->io_pool ? 0 : -ENOMEM;
 }
 

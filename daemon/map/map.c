@@ -26,7 +26,7 @@ static int allocate(struct map *map)
 	map->stale = calloc(words_for(nr), sizeof(*map->stale));
 	map->bitmap_slots = calloc(map->nr_bitmap_blocks, 1);
 	map->bitmap_stale = calloc(map->nr_bitmap_blocks, sizeof(*map->bitmap_stale));
-	map->dirty_pool = calloc(DIRTY_BLOCKS_MAX, sizeof(*map->dirty_pool));
+	map->dirty_pool = malloc(DIRTY_BLOCKS_MAX * sizeof(*map->dirty_pool));
 	map->switch_grace = calloc(1, sizeof(*map->switch_grace));
 	if (!map->heads || !map->written || !map->reserved || !map->slots || !map->lagging ||
 	    !map->stale || !map->bitmap_slots || !map->bitmap_stale || !map->dirty_pool ||

@@ -20,22 +20,28 @@ uint64_t digest_text(uint64_t digest, const char *text)
 	return digest_number(digest, 0);
 }
 
-/* Four chains of multiplications side by side, since each waits for the one before. */
+static void digest_words(uint64_t *lanes, int nr_lanes, const char *at)
+{
+	for (int lane = 0; lane < nr_lanes; lane++) {
+		uint64_t word;
+
+		memcpy(&word, at + lane * sizeof(word), sizeof(word));
+		lanes[lane] = (lanes[lane] ^ word) * SIM_GOLDEN;
+		lanes[lane] ^= lanes[lane] >> 29;
+	}
+}
+
+/* Eight chains of multiplications side by side, since each waits for the one before. */
 uint64_t digest_bytes(uint64_t digest, const void *bytes, size_t nr_bytes)
 {
-	uint64_t lanes[4] = { digest, 1, 2, 3 };
+	uint64_t lanes[8] = { digest, 1, 2, 3, 4, 5, 6, 7 };
 	const char *at = bytes;
 
-	for (size_t i = 0; i < nr_bytes; i += sizeof(lanes)) {
-		for (int lane = 0; lane < 4; lane++) {
-			uint64_t word;
-
-			memcpy(&word, at + i + lane * sizeof(word), sizeof(word));
-			lanes[lane] = (lanes[lane] ^ word) * SIM_GOLDEN;
-			lanes[lane] ^= lanes[lane] >> 29;
-		}
-	}
-	for (int lane = 1; lane < 4; lane++)
+	for (; nr_bytes >= sizeof(lanes); nr_bytes -= sizeof(lanes), at += sizeof(lanes))
+		digest_words(lanes, 8, at);
+	if (nr_bytes)
+		digest_words(lanes, 4, at);
+	for (int lane = 1; lane < 8; lane++)
 		lanes[0] = mix64(lanes[0] + SIM_GOLDEN + lanes[lane]);
 	return lanes[0];
 }

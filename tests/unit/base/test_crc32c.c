@@ -112,6 +112,23 @@ Test(crc32c, implementations_agree_at_every_length_and_alignment)
 		}
 }
 
+/* The instruction goes over long ones in stripes. */
+Test(crc32c, implementations_agree_on_long_inputs)
+{
+	uint8_t bytes[3 * 4096];
+	crc_function functions[3];
+	size_t nr_functions = crc_functions(functions);
+
+	fill(bytes, sizeof(bytes));
+	for (size_t n = 1300; n <= sizeof(bytes); n += 1 + n % 37) {
+		uint32_t crc = crc32c_portable((uint32_t)n, bytes, n);
+
+		for (size_t f = 0; f < nr_functions; f++)
+			cr_assert_eq(functions[f]((uint32_t)n, bytes, n), crc, "function %zu, %zu bytes", f,
+				     n);
+	}
+}
+
 Test(crc32c, notices_every_flipped_bit_of_a_block)
 {
 	uint8_t block[4096];
