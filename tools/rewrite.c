@@ -18,7 +18,7 @@
 
 enum wish { WISH_STATUS, WISH_ORDER, WISH_RUN };
 
-enum { FOLLOW_US = 500000 }; /* between two looks at how far the daemon is */
+enum { FOLLOW_US = 100000 }; /* between two looks at how far the daemon is */
 
 struct job {
 	const struct tool_options *options;
