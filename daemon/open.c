@@ -99,6 +99,24 @@ static int load_image(struct server *server, const char *path, struct image **re
 	return image_load(&store, path, server->ring, !read_only, ret_image, problem);
 }
 
+/* In memory there is no cache to go past. */
+static int bypass_cache(struct server *server, struct image *image, struct problem *problem)
+{
+	const int flags = server->options->read_only ? O_RDONLY : O_RDWR;
+	int fd = -1;
+	int r;
+
+	if (!server->options->cache_none || image->store.in_memory)
+		return 0;
+	r = helper_open(&server->helper, image->path, flags | O_CLOEXEC | O_DIRECT, &fd);
+	if (r == 0)
+		return image_use_direct(image, fd, problem);
+	problem_set(problem, "image", image->path, "cannot be opened past the page cache: %s",
+		    r == -EINVAL ? "its file system has no O_DIRECT; leave out --cache none"
+				 : strerror(-r));
+	return r;
+}
+
 static int open_for_base(void *helper, const char *path, int *ret_fd)
 {
 	return helper_open(helper, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK, ret_fd);
@@ -196,6 +214,8 @@ static int open_image(struct server *server, unsigned int number, struct secrets
 	r = unlock_image(server, image, secrets, problem);
 	if (r == 0)
 		r = check_policy(server, image, problem);
+	if (r == 0)
+		r = bypass_cache(server, image, problem);
 	if (r == 0)
 		r = attach_base(server, image, problem);
 	if (r < 0)

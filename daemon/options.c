@@ -33,6 +33,7 @@ enum {
 	OPT_TRACE,
 	OPT_NO_SANDBOX,
 	OPT_VERBOSE,
+	OPT_CACHE,
 	OPT_HELP,
 	OPT_VERSION,
 };
@@ -50,6 +51,7 @@ static const struct option long_options[] = {
 	{ "pkcs11", required_argument, NULL, OPT_PKCS11 },
 	{ "workers", required_argument, NULL, OPT_WORKERS },
 	{ "io-engine", required_argument, NULL, OPT_IO_ENGINE },
+	{ "cache", required_argument, NULL, OPT_CACHE },
 	{ "xts", required_argument, NULL, OPT_XTS },
 	{ "read-only", no_argument, NULL, OPT_READ_ONLY },
 	{ "require-encryption", no_argument, NULL, OPT_REQUIRE_ENCRYPTION },
@@ -98,6 +100,9 @@ static const char help_text[] =
 	"  --workers N              threads, each with its own ring (default: one per processor)\n"
 	"  --io-engine ENGINE       io_uring, libaio, or auto (default): io_uring where this\n"
 	"                           system lets us, else libaio\n"
+	"  --cache MODE             writeback (default): through the host's page cache; none:\n"
+	"                           what clients read and write goes past it (O_DIRECT), but\n"
+	"                           for the base, which many disks share\n"
 	"  --xts NAME               auto, vaes512, vaes256, aesni or openssl\n"
 	"  --stop-errors            when it ends, answer requests that still come with ESHUTDOWN;\n"
 	"                           else the connection ends, and a client that connects\n"
@@ -205,6 +210,14 @@ static int set_engine(struct options *options, const char *argument)
 	return -1;
 }
 
+static int set_cache(struct options *options, const char *argument)
+{
+	options->cache_none = strcmp(argument, "none") == 0;
+	if (!options->cache_none && strcmp(argument, "writeback") != 0)
+		return usage("--cache %s: must be writeback or none", argument);
+	return -1;
+}
+
 static int take_option(struct options *options, int opt, const char *argument)
 {
 	switch (opt) {
@@ -233,6 +246,8 @@ static int take_option(struct options *options, int opt, const char *argument)
 		return set_workers(options, argument);
 	case OPT_IO_ENGINE:
 		return set_engine(options, argument);
+	case OPT_CACHE:
+		return set_cache(options, argument);
 	case OPT_XTS:
 		options->xts = argument;
 		return -1;
@@ -279,6 +294,8 @@ static int check_whole(const struct options *options)
 	if (options->nr_keys == 0)
 		return usage("no key: give --key-file, --passphrase-file, --credential, --keyring, "
 			     "--key-command or --pkcs11");
+	if (options->cache_none && options->trace)
+		return usage("--trace records what goes through the page cache: not with --cache none");
 	if (options->read_only && options->accept_loss)
 		return usage("--accept-loss recovers an image, --read-only never writes to one");
 	return -1;

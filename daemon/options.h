@@ -37,6 +37,7 @@ struct options {
 	unsigned int nr_keys;
 	unsigned int nr_workers; /* 0: one per processor */
 	enum engine engine;
+	bool cache_none;
 	const char *xts;
 	const char *policy; /* file; NULL: none */
 	const char *trace;  /* file to record storage operations in; NULL: none */

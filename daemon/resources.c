@@ -14,7 +14,7 @@
 enum {
 	FILES_FIXED = 16,	  /* standard ones, helper, trace, what is open for a moment */
 	FILES_PER_WORKER = 4,	  /* ring or epoll, eventfds */
-	FILES_PER_EXPORT = 4,	  /* image, lock of its UUID, control socket, base */
+	FILES_PER_EXPORT = 5,	  /* image, perhaps twice, lock of its UUID, control socket, base */
 	LOCKED_PER_EXPORT = 4096, /* its keys: a page */
 	LOCKED_FIXED = 256 << 10, /* secrets, and keys while they are unwrapped */
 };

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* The base of an image that is to be served: held against the record, adopted, told to the map. */
+/* The files beside an image that is to be served: held against the record, adopted, told to the map. */
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "image/base_own.h"
 #include "image/image.h"
@@ -81,4 +83,40 @@ int image_attach_base(struct image *image, int fd, const char *path,
 	disk->map.config.base = &image->base;
 	disk->map.config.base_extent = base_extent_of;
 	return image->base_identity.owned && image->writable ? own_base(image, problem) : 0;
+}
+
+/* The second sector alone: a device of larger blocks takes no such read. */
+static int try_direct(int fd)
+{
+	uint8_t sector[SECTOR_BYTES] __attribute__((aligned(4096)));
+
+	return pread(fd, sector, sizeof(sector), SECTOR_BYTES) < 0 ? -errno : 0;
+}
+
+static bool is_same_file(const struct image *image, int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && st.st_ino == image->store.inode &&
+	       st.st_dev == image->store.device;
+}
+
+int image_use_direct(struct image *image, int fd, struct problem *problem)
+{
+	int r = is_same_file(image, fd) ? try_direct(fd) : -ESTALE;
+
+	if (r < 0) {
+		close(fd);
+		problem_set(problem, "image", image->path, "%s",
+			    r == -ESTALE ? "its file has been replaced"
+			    : r == -EINVAL
+				    ? "its disk does not take single sectors past the page cache: "
+				      "leave out --cache none"
+				    : strerror(-r));
+		return r;
+	}
+	image->direct_fd = fd;
+	image->disk.map.config.data_fd = fd;
+	image->disk.map.config.direct = true;
+	return 0;
 }

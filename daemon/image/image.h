@@ -57,6 +57,7 @@ struct image {
 
 	struct disk disk;     /* what requests see */
 	void *entries_memory; /* of its map; mapped */
+	int direct_fd;	      /* map.config.data_fd, if map.config.direct */
 	struct inbox inbox;
 	struct lane lane; /* of the opening and closing thread */
 	struct lane *only_lane;
@@ -101,6 +102,14 @@ int MUST_CHECK image_unlock(struct image *image, const struct key_secret *const 
  */
 int MUST_CHECK image_unlock_revoked(struct image *image, const struct key_secret *const *secrets,
 				    unsigned int nr_secrets, struct problem *problem);
+
+/*
+ * Let clients' reads and writes of planes go by @fd, the image's own file opened
+ * once more with O_DIRECT; owned, also on failure. After image_load(), before any
+ * request. Returns 0, or with *problem: -EINVAL: the file system does not take
+ * single sectors (of 512 bytes) that way; -ESTALE: another file.
+ */
+int MUST_CHECK image_use_direct(struct image *image, int fd, struct problem *problem);
 
 /*
  * Take the open file @fd (found by base_identity_find() at @path) for the base,

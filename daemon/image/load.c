@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "image/image.h"
 #include "image/names.h"
@@ -166,6 +167,7 @@ static void configure_map(struct image *image)
 	image->disk.base_fd = -1;
 	config->fd = image->store.fd;
 	config->in_memory = image->store.in_memory;
+	config->data_fd = config->fd;
 	config->disk_sectors = image->disk.nr_sectors;
 	config->bitmap_offset = le64_get(super->bitmap_offset);
 	config->map_offset = le64_get(super->map_offset);
@@ -336,6 +338,8 @@ struct image *image_free(struct image *image)
 	image_lane_done(&image->lane);
 	if (image->dirty_memory)
 		image->dirty_store->ops->release(image->dirty_store, image->dirty_memory);
+	if (image->disk.map.config.direct)
+		close(image->direct_fd);
 	map_done(&image->disk.map);
 	map_memory_free(image);
 	base_close(&image->base);

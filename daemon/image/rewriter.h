@@ -40,7 +40,8 @@ struct rewriter_piece {
 
 /* What only an image under rewrite needs. */
 struct rewriter_work {
-	uint8_t data[REWRITES_MAX][REWRITE_BYTES]; /* plaintext */
+	/* Plaintext; aligned for O_DIRECT. */
+	uint8_t data[REWRITES_MAX][REWRITE_BYTES] __attribute__((aligned(4096)));
 	struct rewriter_piece pieces[REWRITES_MAX];
 	struct request flush;
 	struct rewriter *rewriter; /* whose @flush it is; NULL: not set up */

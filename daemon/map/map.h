@@ -53,6 +53,8 @@ struct map_run {
 struct map_config {
 	int fd;		/* of the image */
 	bool in_memory; /* struct store */
+	int data_fd;	/* for reads and writes of planes: @fd, or with @direct another */
+	bool direct;	/* struct ring_op */
 	uint64_t disk_sectors;
 	void *entries_memory; /* map_entries_bytes(), zeroed, the caller's; used bit by bit */
 	uint64_t bitmap_offset;

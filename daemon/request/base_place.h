@@ -12,6 +12,7 @@ struct base_place {
 	uint64_t offset_bytes; /* of the first in @fd, if any is stored */
 	int fd;
 	bool in_memory; /* as struct store says of @fd */
+	bool direct;	/* as struct ring_op says of it */
 };
 
 static inline bool base_place_is_hole(const struct base_place *place)

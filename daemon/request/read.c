@@ -47,7 +47,8 @@ static int locate(const struct disk *disk, struct map_run *run, struct base_plac
 	}
 	*ret_place = (struct base_place){ .nr_sectors = run->nr_sectors };
 	if (run->entry >= SEAL_ENTRY_PLANE_FIRST) {
-		ret_place->fd = disk->map.config.fd;
+		ret_place->fd = disk->map.config.data_fd;
+		ret_place->direct = disk->map.config.direct;
 		ret_place->in_memory = disk->map.config.in_memory;
 		ret_place->offset_bytes =
 			disk->map.config.planes[run->entry].file_offset_bytes + offset;
@@ -158,6 +159,7 @@ static void submit_part(struct request *request, struct req_part *part, enum rin
 		.kind = kind,
 		.fd = place->fd,
 		.in_memory = place->in_memory,
+		.direct = place->direct,
 		.offset_bytes = place->offset_bytes,
 		.range_bytes = place->stored_bytes,
 		.done = part_done,

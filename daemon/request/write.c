@@ -104,7 +104,8 @@ enum req_step_result step_store(struct request *request)
 	part->request = request;
 	part->op = (struct ring_op){
 		.kind = RING_WRITE,
-		.fd = config->fd,
+		.fd = config->data_fd,
+		.direct = config->direct,
 		.offset_bytes = config->planes[request->entry].file_offset_bytes +
 				sectors_to_bytes(request->at_sector),
 		.data = request->data,

@@ -144,6 +144,8 @@ static bool call_at_once(struct ring_op *op)
 
 bool ring_op_at_once(struct ring_op *op)
 {
+	if (op->direct)
+		return false;
 	if (op->kind == RING_WRITE || (op->in_memory && ring_kind_is_for_files(op->kind)))
 		return call_at_once(op);
 	return op->kind == RING_READ && read_at_once(op);
