@@ -210,7 +210,7 @@ help:
 	@echo 'make check-asan    the same with AddressSanitizer and UBSan, in build-asan/'
 	@echo 'make check-mutants break each rule of the code, and see a test fail'
 	@echo 'make check-long    the same as check, with the long version of each test, and fuzz'
-	@echo 'make fuzz          feed each decoder what libFuzzer thinks of'
+	@echo 'make fuzz          feed each decoder what libFuzzer thinks of; fuzz-smoke: seconds of it, part of check'
 	@echo 'make check-layers  pure folders are pure'
 	@echo 'make check-headers each header compiles alone'
 	@echo 'make lint          clang-tidy, cppcheck, gcc -fanalyzer, shellcheck'
@@ -225,6 +225,7 @@ help:
 
 .PHONY: check check-asan check-long check-mutants check-built tests check-layers check-headers
 check: setup
+	$(Q)$(MAKE) fuzz-smoke
 	$(Q)$(MAKE) check-built
 
 check-asan: setup
@@ -250,9 +251,13 @@ tests: all test-tools $(UNIT) $(SIMS) $(LOADS) $(MODEL) $(TRACE_LOAD) $(TRACE_RE
 test-tools: $(TEST_TOOLS)
 
 # Each fuzzer takes up the inputs that earlier runs found worth keeping.
-.PHONY: fuzz fuzz-built
+.PHONY: fuzz fuzz-smoke fuzz-built
+fuzz-smoke: setup
+	$(Q)$(MAKE) fuzz FUZZ_SECONDS=3
+
 fuzz: setup
-	$(Q)$(MAKE) CC=clang BUILD=build-fuzz SANITIZE=address,undefined,fuzzer-no-link fuzz-built
+	$(Q)$(MAKE) -j $(JOBS) CC=clang BUILD=build-fuzz SANITIZE=address,undefined,fuzzer-no-link \
+		fuzz-built
 
 fuzz-built: $(FUZZERS)
 	$(Q)total=0; for f in $(FUZZERS); do \

@@ -295,7 +295,8 @@ static int check_whole(const struct options *options)
 		return usage("no key: give --key-file, --passphrase-file, --credential, --keyring, "
 			     "--key-command or --pkcs11");
 	if (options->cache_none && options->trace)
-		return usage("--trace records what goes through the page cache: not with --cache none");
+		return usage(
+			"--trace records what goes through the page cache: not with --cache none");
 	if (options->read_only && options->accept_loss)
 		return usage("--accept-loss recovers an image, --read-only never writes to one");
 	return -1;

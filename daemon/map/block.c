@@ -76,7 +76,8 @@ static int check_planes(const struct seal_block *block, const uint64_t *plane_bo
 	for (size_t i = 0; i < sizeof(block->body); i++)
 		named |= 1u << (block->body[i] & 15) | 1u << (block->body[i] >> 4);
 	for (unsigned int value = SEAL_ENTRY_PLANE_FIRST; value < 16; value++)
-		if ((named >> value & 1) && plane_born[value] > generation)
+		if ((named >> value & 1) &&
+		    (plane_born[value] == UINT64_MAX || plane_born[value] > generation))
 			return -EBADMSG;
 	return 0;
 }

@@ -124,8 +124,8 @@ Test(crc32c, implementations_agree_on_long_inputs)
 		uint32_t crc = crc32c_portable((uint32_t)n, bytes, n);
 
 		for (size_t f = 0; f < nr_functions; f++)
-			cr_assert_eq(functions[f]((uint32_t)n, bytes, n), crc, "function %zu, %zu bytes", f,
-				     n);
+			cr_assert_eq(functions[f]((uint32_t)n, bytes, n), crc,
+				     "function %zu, %zu bytes", f, n);
 	}
 }
 
