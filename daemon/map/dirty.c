@@ -25,7 +25,7 @@ static struct dirty_block *take_free(struct map *map)
 {
 	struct dirty_block *dirty = map->dirty_free;
 
-	assert(map->nr_dirty_free > 0);
+	assert(map->nr_dirty_free > 0 && map->dirty_pool);
 	if (dirty) {
 		map->dirty_free = dirty->next;
 	} else {

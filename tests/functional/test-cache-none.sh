@@ -45,7 +45,7 @@ verify() {
 for engine in io_uring libaio; do
 	rm -f image.seal
 	"$sealblk" create --base base.vhd --key-file key image.seal
-	args=(--cache none --io-engine $engine --socket "$socket" --key-file key image.seal)
+	args=(--cache none --io-engine "$engine" --socket "$socket" --key-file key image.seal)
 	start_daemon "${args[@]}"
 	# Single sectors, ranges that begin and end anywhere, and large ones.
 	verify --rw=randwrite --bsrange=512-64k --size=16M
