@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * CRC32C by the processor's instruction (SSE4.2, with PCLMULQDQ beside it) where there is one, and by
- * table where not. Both work on the inverted remainder; crc32c() inverts.
+ * CRC32C by the processor's instruction (SSE4.2, and PCLMULQDQ to join stripes)
+ * where there is one, and by table where not. Both work on the inverted remainder; crc32c() inverts.
  */
 #include "base/crc32c.h"
 

@@ -56,7 +56,7 @@ struct image {
 	unsigned int key_slot;	   /* that opened it */
 
 	struct disk disk;     /* what requests see */
-	void *entries_memory; /* of its map; mapped */
+	void *entries_memory; /* of its map; mapped, if large */
 	int direct_fd;	      /* map.config.data_fd, if map.config.direct */
 	struct inbox inbox;
 	struct lane lane; /* of the opening and closing thread */
