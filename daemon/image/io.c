@@ -145,6 +145,7 @@ int image_settle(struct image *image)
 	if (atomic_load(&map->failed))
 		return -EIO;
 	map->punch_again_ms = 0; /* now, or not at all; nobody else uses the map */
+	map->clients_seen_ms = 0;
 	while (!map_is_settled(map) || !map_is_swept(map)) {
 		int r = image_flush(image);
 

@@ -143,11 +143,20 @@ void refresh_note_bitmap(struct map *map, uint64_t index, bool is_stale);
 bool refresh_is_due(const struct map *map, uint64_t now_ms);
 void refresh_take(struct map *map);
 
-/* sweep.c: under the lock. Starts a sweep on @lane if there is something to punch. */
+/*
+ * sweep.c: under the lock. Starts a sweep on @lane if there is something to punch,
+ * or goes on there with one that has let clients pass.
+ */
 void sweep_start(struct map *map, struct lane *lane);
+
+/* The time has come to punch some more. Returns whether there are clients to make way for. */
+bool MUST_CHECK sweep_tick(struct map *map, uint64_t now_ms);
 int MUST_CHECK sweep_init(struct map *map);
 void sweep_done(struct map *map);
 bool sweep_is_active(const struct map *map);
+
+/* Active, and not letting clients pass: something is in flight, or waits for epochs. */
+bool sweep_is_busy(const struct map *map);
 
 /*
  * In an owned base, zeros take the place of a hole where the file system cannot

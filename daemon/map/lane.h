@@ -32,7 +32,7 @@ struct lane {
 	struct xts *xts; /* expanded keys: see request/cipher.h; NULL: none */
 	/* Requests between req_start() and `done`: written by this lane, read by who drains it. */
 	_Atomic uint32_t nr_requests;
-	/* Of clients, ever begun: the rewriter looks whether they are there. */
+	/* Of clients, ever begun: rewriters and sweeps look whether they are there. */
 	_Atomic uint64_t nr_begun;
 };
 

@@ -280,7 +280,7 @@ bool map_is_busy(struct map *map)
 	bool busy;
 
 	pthread_mutex_lock(&map->lock);
-	busy = round_is_active(map) || sweep_is_active(map);
+	busy = round_is_active(map) || sweep_is_busy(map);
 	pthread_mutex_unlock(&map->lock);
 	return busy;
 }

@@ -164,6 +164,9 @@ struct map {
 	bool unsynced_base;		  /* the base was punched, and is not yet synced */
 	bool punch_failed;		  /* superseded data could not be removed */
 	bool at_rest;			  /* no round and no sweep begins: see map_rest() */
+	bool in_hurry;			  /* somebody waits for the sweep to end */
+	uint64_t nr_requests_seen;	  /* of clients, and ... */
+	uint64_t clients_seen_ms;	  /* ... when that last grew; 0: never */
 	uint64_t punch_again_ms; /* no sweep before: the last lacked space; 0: it did not */
 	uint64_t nr_stale;	 /* bits in @stale and in @bitmap_stale */
 	uint64_t stale_next;	 /* the block to look at next */

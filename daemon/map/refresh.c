@@ -79,5 +79,6 @@ void map_refresh_all(struct map *map)
 {
 	pthread_mutex_lock(&map->lock);
 	map->refresh_wanted |= map->nr_stale > 0;
+	map->in_hurry = true;
 	pthread_mutex_unlock(&map->lock);
 }

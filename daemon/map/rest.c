@@ -45,6 +45,7 @@ int map_rest(struct map *map)
 void map_hurry(struct map *map, struct lane *lane)
 {
 	pthread_mutex_lock(&map->lock);
+	map->in_hurry = true;
 	if (wants_round(map))
 		round_start(map, lane);
 	sweep_start(map, lane);

@@ -293,18 +293,20 @@ static bool waits_for_time(const struct map *map)
 void map_tick(struct map *map, struct lane *lane, uint64_t now_ms)
 {
 	uint64_t since;
+	bool yields;
 
 	atomic_store(&map->now_ms, now_ms);
 	if (!atomic_load(&map->stirred))
 		return;
 	pthread_mutex_lock(&map->lock);
 	since = atomic_load(&map->dirty_since_ms);
+	yields = sweep_tick(map, now_ms);
 	if (map->graces)
 		grace_poll(map);
 	if (refresh_is_due(map, now_ms))
 		map->refresh_wanted = true;
-	if ((since != 0 && now_ms >= since + ROUND_MS) || map->unsynced_punches ||
-	    map->refresh_wanted)
+	if ((since != 0 && now_ms >= since + ROUND_MS) || map->refresh_wanted ||
+	    (map->unsynced_punches && !yields))
 		round_start(map, lane);
 	sweep_start(map, lane);
 	atomic_store(&map->stirred, waits_for_time(map));

@@ -11,7 +11,10 @@
  * it goes by the number of the entry that means it.
  *
  * One punch after the other: the file system has one at a time anyway, and while
- * others wait for it no client can write to the file.
+ * others wait for it no client can write to the file. For the same reason it is
+ * SWEEP_PUNCHES_MAX a tick while clients are there and dirty blocks do not run
+ * short (a block's are not parted, but have to be made up for). What waits becomes
+ * one large punch, as a rule.
  *
  * What a block holds back (a first write in flight), and what there was no space
  * to punch, goes to the next sweep. All
@@ -35,6 +38,8 @@ struct map_sweep {
 	struct map *map;
 	struct lane *lane;
 	bool active;	      /* under the lock */
+	bool resting;	      /* between two blocks, and nothing is in flight */
+	uint32_t nr_punches;  /* that ticks have not made up for yet */
 	struct waiter waiter; /* for the epochs */
 	struct map_grace grace;
 
@@ -65,6 +70,36 @@ bool sweep_is_active(const struct map *map)
 {
 	return map->sweep->active;
 }
+
+bool sweep_is_busy(const struct map *map)
+{
+	return map->sweep->active && !map->sweep->resting;
+}
+
+/* ---- clients come first ---- */
+
+static bool yields(const struct map *map)
+{
+	return map->clients_seen_ms != 0 && !map->in_hurry &&
+	       atomic_load(&map->now_ms) < map->clients_seen_ms + SWEEP_QUIET_MS &&
+	       map->nr_dirty_free > DIRTY_BLOCKS_MAX / 2;
+}
+
+bool sweep_tick(struct map *map, uint64_t now_ms)
+{
+	struct map_sweep *sweep = map->sweep;
+	uint64_t nr = 0;
+
+	for (unsigned int i = 0; i < map->nr_lanes; i++)
+		nr += atomic_load(&map->lanes[i]->nr_begun);
+	if (nr != map->nr_requests_seen)
+		map->clients_seen_ms = now_ms;
+	map->nr_requests_seen = nr;
+	sweep->nr_punches -= (uint32_t)min_u64(sweep->nr_punches, SWEEP_PUNCHES_MAX);
+	return yields(map);
+}
+
+/* ---- what to punch ---- */
 
 /* Does no entry, live, frozen or durable, name the place of sector @i in @plane? */
 static bool is_superseded(const struct map *map, const struct dirty_block *dirty, uint32_t i,
@@ -147,6 +182,7 @@ static void submit_punch(struct map_sweep *sweep, uint32_t first, uint32_t end)
 		.done = punch_done,
 	};
 	map->unsynced_base |= punch->in_base;
+	sweep->nr_punches++;
 	ring_submit(sweep->lane->ring, &punch->op);
 }
 
@@ -165,6 +201,12 @@ static void end_block(struct map_sweep *sweep)
 	waiter_line_wake(&map->punch_waiters, 0);
 }
 
+static void sweep_over(struct map_sweep *sweep)
+{
+	sweep->active = false;
+	sweep->map->in_hurry = false;
+}
+
 /* What the map says is gone from the base is so on the medium only now. */
 static void base_synced(struct ring_op *op, int result)
 {
@@ -175,7 +217,7 @@ static void base_synced(struct ring_op *op, int result)
 		map_fail(map, result);
 	pthread_mutex_lock(&map->lock);
 	map->unsynced_base = result < 0;
-	sweep->active = false;
+	sweep_over(sweep);
 	pthread_mutex_unlock(&map->lock);
 }
 
@@ -183,7 +225,7 @@ static void base_synced(struct ring_op *op, int result)
 static void end_sweep(struct map_sweep *sweep)
 {
 	if (!sweep->map->unsynced_base) {
-		sweep->active = false;
+		sweep_over(sweep);
 		return;
 	}
 	sweep->base_sync = (struct ring_op){
@@ -194,13 +236,17 @@ static void end_sweep(struct map_sweep *sweep)
 	ring_submit(sweep->lane->ring, &sweep->base_sync);
 }
 
-/* Under the lock: begin the next punch, or end the sweep. */
+/* Under the lock: begin the next punch, let clients pass, or end the sweep. */
 static void sweep_run(struct map_sweep *sweep)
 {
+	const struct map *map = sweep->map;
 	uint32_t first, end;
 
 	for (;;) {
 		if (!sweep->block) {
+			sweep->resting = sweep->nr_punches >= SWEEP_PUNCHES_MAX && yields(map);
+			if (sweep->resting)
+				return;
 			sweep->block = next_block(sweep->map);
 			if (!sweep->block)
 				break;
@@ -284,6 +330,11 @@ void sweep_start(struct map *map, struct lane *lane)
 	struct map_sweep *sweep = map->sweep;
 	bool any = false;
 
+	if (sweep->resting) {
+		sweep->lane = lane;
+		sweep_run(sweep);
+		return;
+	}
 	if (sweep->active || map->at_rest || atomic_load(&map->failed) ||
 	    atomic_load(&map->now_ms) < map->punch_again_ms)
 		return;

@@ -186,7 +186,7 @@ void req_start(struct request *request)
 	/* Nobody else writes it: no need of a locked instruction. */
 	atomic_store_explicit(&request->lane->nr_begun,
 			      atomic_load_explicit(&request->lane->nr_begun, memory_order_relaxed) +
-				      1,
+				      !request->rewrite,
 			      memory_order_relaxed);
 	request->error = 0;
 	request->step = 0;

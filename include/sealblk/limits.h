@@ -103,6 +103,8 @@ enum {
 	COMMIT_WRITES_MAX = 64,	    /* map block writes in flight */
 	REFRESH_BLOCKS_MAX = 64,    /* stale slots refreshed by one round */
 	ROUND_MS = 1000,	    /* uncommitted entries grow no older than this */
+	SWEEP_PUNCHES_MAX = 32,	    /* for each tick of a worker, beside clients */
+	SWEEP_QUIET_MS = 200,	    /* no client's request for so long: none is there */
 };
 
 /* The background rewrite. */
