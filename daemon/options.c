@@ -34,6 +34,13 @@ enum {
 	OPT_NO_SANDBOX,
 	OPT_VERBOSE,
 	OPT_CACHE,
+	OPT_TLS_CERTIFICATE,
+	OPT_TLS_KEY,
+	OPT_TLS_CLIENT_CA,
+	OPT_TLS_CLIENT_CRL,
+	OPT_TLS_ALLOW,
+	OPT_TLS_PSK,
+	OPT_INSECURE_TCP,
 	OPT_HELP,
 	OPT_VERSION,
 };
@@ -41,6 +48,13 @@ enum {
 static const struct option long_options[] = {
 	{ "socket", required_argument, NULL, OPT_SOCKET },
 	{ "listen", required_argument, NULL, OPT_LISTEN },
+	{ "tls-certificate", required_argument, NULL, OPT_TLS_CERTIFICATE },
+	{ "tls-key", required_argument, NULL, OPT_TLS_KEY },
+	{ "tls-client-ca", required_argument, NULL, OPT_TLS_CLIENT_CA },
+	{ "tls-client-crl", required_argument, NULL, OPT_TLS_CLIENT_CRL },
+	{ "tls-allow", required_argument, NULL, OPT_TLS_ALLOW },
+	{ "tls-psk", required_argument, NULL, OPT_TLS_PSK },
+	{ "insecure-tcp", no_argument, NULL, OPT_INSECURE_TCP },
 	{ "export", required_argument, NULL, OPT_EXPORT },
 	{ "policy", required_argument, NULL, OPT_POLICY },
 	{ "key-file", required_argument, NULL, OPT_KEY_FILE },
@@ -72,6 +86,17 @@ static const char help_text[] =
 	"Where to listen (at least one, unless systemd hands over sockets: socket activation):\n"
 	"  --socket PATH            unix socket\n"
 	"  --listen HOST:PORT       TCP; [ADDRESS]:PORT for IPv6\n"
+	"\n"
+	"TLS (1.2 or 1.3; demanded of TCP clients, and there for those of unix sockets):\n"
+	"  --tls-certificate FILE   the server's, in PEM, with what leads to its root\n"
+	"  --tls-key FILE           its private key, in PEM\n"
+	"  --tls-client-ca FILE     clients must show a certificate of these CAs (PEM)\n"
+	"  --tls-client-crl FILE    and none of those that are revoked (PEM)\n"
+	"  --tls-allow NAME         of those certificates only ones with NAME as their common\n"
+	"                           name, DNS name or e-mail address; may be repeated\n"
+	"  --tls-psk FILE           pre-shared keys: lines of IDENTITY:HEX, as psktool makes;\n"
+	"                           beside a certificate, or in place of one\n"
+	"  --insecure-tcp           without TLS, let other hosts connect all the same\n"
 	"\n"
 	"What to serve:\n"
 	"  --export NAME=IMAGE      serve IMAGE as the export NAME; may be repeated\n"
@@ -210,6 +235,22 @@ static int set_engine(struct options *options, const char *argument)
 	return -1;
 }
 
+static int allow_name(struct options *options, const char *name)
+{
+	if (!*name)
+		return usage("--tls-allow: the name is empty");
+	if (options->tls.nr_allowed == TLS_NAMES_MAX)
+		return usage("too many names at --tls-allow %s", name);
+	options->tls.allowed[options->tls.nr_allowed++] = name;
+	return -1;
+}
+
+static int set_tls_file(const char **ret_path, const char *path)
+{
+	*ret_path = path;
+	return -1;
+}
+
 static int set_cache(struct options *options, const char *argument)
 {
 	options->cache_none = strcmp(argument, "none") == 0;
@@ -248,6 +289,21 @@ static int take_option(struct options *options, int opt, const char *argument)
 		return set_engine(options, argument);
 	case OPT_CACHE:
 		return set_cache(options, argument);
+	case OPT_TLS_CERTIFICATE:
+		return set_tls_file(&options->tls.certificate, argument);
+	case OPT_TLS_KEY:
+		return set_tls_file(&options->tls.key, argument);
+	case OPT_TLS_CLIENT_CA:
+		return set_tls_file(&options->tls.client_ca, argument);
+	case OPT_TLS_CLIENT_CRL:
+		return set_tls_file(&options->tls.client_crl, argument);
+	case OPT_TLS_PSK:
+		return set_tls_file(&options->tls.psk, argument);
+	case OPT_TLS_ALLOW:
+		return allow_name(options, argument);
+	case OPT_INSECURE_TCP:
+		options->insecure_tcp = true;
+		return -1;
 	case OPT_XTS:
 		options->xts = argument;
 		return -1;
@@ -283,6 +339,20 @@ static int take_option(struct options *options, int opt, const char *argument)
 	}
 }
 
+/* What only makes sense beside something else would be forgotten silently. */
+static int check_tls(const struct tls_options *tls)
+{
+	if (!tls->certificate != !tls->key)
+		return usage("--tls-certificate and --tls-key want each other");
+	if (tls->client_ca && !tls->certificate)
+		return usage("--tls-client-ca wants --tls-certificate");
+	if (tls->client_crl && !tls->client_ca)
+		return usage("--tls-client-crl wants --tls-client-ca");
+	if (tls->nr_allowed > 0 && !tls->client_ca)
+		return usage("--tls-allow wants --tls-client-ca");
+	return -1;
+}
+
 static int check_whole(const struct options *options)
 {
 	if (options->nr_exports == 0 && !options->policy)
@@ -299,7 +369,7 @@ static int check_whole(const struct options *options)
 			"--trace records what goes through the page cache: not with --cache none");
 	if (options->read_only && options->accept_loss)
 		return usage("--accept-loss recovers an image, --read-only never writes to one");
-	return -1;
+	return check_tls(&options->tls);
 }
 
 int options_parse(struct options *options, int argc, char **argv)

@@ -7,6 +7,7 @@
 
 #include "base/compiler.h"
 #include "keys/key_source.h"
+#include "net/tls.h"
 #include "sealblk/limits.h"
 
 enum exit_code {
@@ -46,6 +47,8 @@ struct options {
 	bool stop_errors;
 	bool accept_loss;
 	bool no_sandbox; /* diagnosis */
+	struct tls_options tls;
+	bool insecure_tcp;
 };
 
 /*

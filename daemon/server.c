@@ -13,6 +13,7 @@
 #include "actions.h"
 #include "base/log.h"
 #include "describe.h"
+#include "net/tls.h"
 #include "open.h"
 #include "resources.h"
 #include "sandbox/sandbox.h"
@@ -32,6 +33,34 @@ static int tell(int error, const struct problem *problem)
 }
 
 /* ---- sockets and workers ---- */
+
+static int prepare_tls(struct server *server)
+{
+	const struct tls_options *options = &server->options->tls;
+	struct problem problem;
+	int r;
+
+	if (!options->certificate && !options->psk)
+		return EXIT_OK;
+	r = tls_context_new(options, &server->tls, &problem);
+	return r < 0 ? tell(r, &problem) : EXIT_OK;
+}
+
+/* Whoever is on the way could read what is not encrypted there, and write. */
+static int refuse_plain_tcp(const struct server *server)
+{
+	if (server->tls || server->options->insecure_tcp)
+		return EXIT_OK;
+	for (unsigned int i = 0; i < server->nr_listeners; i++) {
+		if (!server->listeners[i].is_tcp || server->listeners[i].is_loopback)
+			continue;
+		log_line(LOG_LEVEL_ERROR,
+			 "a TCP socket that other hosts can reach wants --tls-certificate or "
+			 "--tls-psk; --insecure-tcp does without");
+		return EXIT_USAGE;
+	}
+	return EXIT_OK;
+}
 
 static int listen_all(struct server *server)
 {
@@ -53,7 +82,7 @@ static int listen_all(struct server *server)
 			return tell(r, &problem);
 		server->nr_listeners++;
 	}
-	return EXIT_OK;
+	return refuse_plain_tcp(server);
 }
 
 static int share_images(struct server *server)
@@ -241,6 +270,8 @@ static int set_up(struct server *server)
 	int r;
 
 	if (code == EXIT_OK)
+		code = prepare_tls(server);
+	if (code == EXIT_OK)
 		code = read_account(server);
 	if (code == EXIT_OK)
 		code = open_images(server);
@@ -392,6 +423,7 @@ int server_stop(struct server *server)
 	}
 	control_events_done(&server->events);
 	free(server->workers);
+	server->tls = tls_context_free(server->tls);
 	ring_free(server->ring);
 	server->trace = trace_free(server->trace);
 	server->account = account_free(server->account);

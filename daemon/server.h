@@ -25,6 +25,8 @@
 
 struct worker;
 
+struct tls_context;
+
 struct server {
 	const struct options *options;
 	struct helper helper;
@@ -55,6 +57,7 @@ struct server {
 	struct control_actions actions;
 	struct control *control;
 
+	struct tls_context *tls; /* NULL: none */
 	unsigned int nr_listeners;
 	struct listener listeners[LISTENERS_MAX];
 

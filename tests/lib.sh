@@ -103,6 +103,15 @@ expect_exit() {
 	((status == wanted)) || fail "exit $status, not $wanted: $*"
 }
 
+# free_port [ADDRESS]: prints a TCP port that nobody uses at the moment.
+free_port() {
+	"$python" -c '
+import socket, sys
+s = socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET)
+s.bind((sys.argv[1], 0))
+print(s.getsockname()[1])' "${1:-127.0.0.1}"
+}
+
 # expect_equal WANTED GOT [WHAT]
 expect_equal() {
 	[[ $1 == "$2" ]] || fail "${3:-value}: wanted '$1', got '$2'"

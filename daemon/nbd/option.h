@@ -28,6 +28,7 @@ struct nbds_option {
 enum nbds_answer {
 	NBDS_ANSWERED, /* the haggling goes on */
 	NBDS_CHOSEN,   /* session->export_index is the client's export */
+	NBDS_SECURED,  /* TLS comes next */
 	NBDS_CLOSE,    /* no more to say */
 };
 

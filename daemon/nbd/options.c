@@ -202,6 +202,30 @@ static enum nbds_answer answer_extended_headers(struct nbds_option *o)
 	return NBDS_ANSWERED;
 }
 
+/*
+ * CVE-2021-3716: somebody in between may have asked for things in plaintext, in the
+ * client's name. Only what is asked for behind TLS counts.
+ */
+static enum nbds_answer answer_starttls(struct nbds_option *o)
+{
+	struct nbds_session *s = o->session;
+
+	if (s->tls == NBDS_TLS_NONE || s->tls == NBDS_TLS_ON) {
+		nbds_put_error(o, s->tls == NBDS_TLS_ON ? NBD_REP_ERR_INVALID : NBD_REP_ERR_UNSUP,
+			       s->tls == NBDS_TLS_ON ? "TLS is on already"
+						     : "this server has no TLS");
+		return NBDS_ANSWERED;
+	}
+	nbds_put_ack(o);
+	if (o->full)
+		return NBDS_ANSWERED;
+	s->tls = NBDS_TLS_ON;
+	s->structured = false;
+	s->extended = false;
+	s->contexts = 0;
+	return NBDS_SECURED;
+}
+
 enum data_rule {
 	DATA_PARSED, /* by the handler; too long: refused before it is called */
 	DATA_REFUSED,
@@ -217,6 +241,7 @@ static const struct option_row {
 	{ NBD_OPT_EXPORT_NAME, DATA_ANY, false, answer_export_name },
 	{ NBD_OPT_ABORT, DATA_ANY, false, answer_abort },
 	{ NBD_OPT_LIST, DATA_REFUSED, false, answer_list },
+	{ NBD_OPT_STARTTLS, DATA_REFUSED, false, answer_starttls },
 	{ NBD_OPT_INFO, DATA_PARSED, false, answer_info },
 	{ NBD_OPT_GO, DATA_PARSED, false, answer_info },
 	{ NBD_OPT_STRUCTURED_REPLY, DATA_REFUSED, false, answer_structured_reply },
@@ -241,12 +266,29 @@ static enum nbds_answer refuse_stopping(struct nbds_option *o)
 	return NBDS_ANSWERED;
 }
 
+/* FORCEDTLS: all but STARTTLS and ABORT wait for it. */
+static bool needs_tls(const struct nbds_option *o)
+{
+	return o->session->tls == NBDS_TLS_REQUIRED && o->option != NBD_OPT_STARTTLS &&
+	       o->option != NBD_OPT_ABORT;
+}
+
+static enum nbds_answer refuse_plaintext(struct nbds_option *o)
+{
+	if (o->option == NBD_OPT_EXPORT_NAME)
+		return NBDS_CLOSE;
+	nbds_put_error(o, NBD_REP_ERR_TLS_REQD, "this server wants TLS first");
+	return NBDS_ANSWERED;
+}
+
 enum nbds_answer nbds_answer_option(struct nbds_option *o)
 {
 	const struct option_row *row = find_row(o->option);
 
 	if (o->session->stopping && o->session->nr_replies_sent == 0 && o->option != NBD_OPT_ABORT)
 		return refuse_stopping(o);
+	if (needs_tls(o))
+		return refuse_plaintext(o);
 	if (!row) {
 		nbds_put_error(o, NBD_REP_ERR_UNSUP, "option not supported");
 		return NBDS_ANSWERED;

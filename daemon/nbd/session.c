@@ -102,6 +102,10 @@ static bool finish_option(struct feed *f, struct nbds_option *o, struct cursor a
 		enter(s, NBDS_TRANSMISSION);
 		*f->event = (struct nbds_event){ .kind = NBDS_EXPORT_CHOSEN };
 		return stop(f, NBDS_EVENT);
+	case NBDS_SECURED:
+		f->in = cursor_of("", 0);
+		*f->event = (struct nbds_event){ .kind = NBDS_TLS_BEGINS };
+		return stop(f, NBDS_EVENT);
 	case NBDS_CLOSE:
 		enter(s, NBDS_OVER_FINISHED);
 		return stop(f, NBDS_FINISHED);
@@ -210,6 +214,11 @@ void nbds_init(struct nbds_session *session, const struct nbds_export *exports,
 		assert(exports[i].transmission_flags & NBD_FLAG_HAS_FLAGS);
 	}
 	*session = (struct nbds_session){ .exports = exports, .nr_exports = nr_exports };
+}
+
+void nbds_set_tls(struct nbds_session *session, enum nbds_tls tls)
+{
+	session->tls = tls;
 }
 
 void nbds_stop(struct nbds_session *session)

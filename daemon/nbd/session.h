@@ -43,6 +43,13 @@ enum nbds_context {
 	NBDS_CONTEXT_ENCRYPTION = 2,
 };
 
+enum nbds_tls {
+	NBDS_TLS_NONE,	   /* STARTTLS is refused */
+	NBDS_TLS_OFFERED,  /* SELECTIVETLS, of whose exports none is secret */
+	NBDS_TLS_REQUIRED, /* FORCEDTLS: nothing but STARTTLS and ABORT before it */
+	NBDS_TLS_ON,
+};
+
 enum nbds_stage {
 	NBDS_GREETING, /* nothing sent yet */
 	NBDS_CLIENT_FLAGS,
@@ -58,6 +65,8 @@ struct nbds_session {
 	/* Set by nbds_init(), then read only. */
 	const struct nbds_export *exports;
 	unsigned int nr_exports;
+
+	enum nbds_tls tls; /* by nbds_set_tls(), and then negotiated */
 
 	/* Negotiated: for everyone to read from NBDS_EXPORT_CHOSEN on. */
 	bool structured;   /* READ must be answered by chunks */
@@ -87,6 +96,12 @@ struct nbds_request {
 };
 
 enum nbds_event_kind {
+	/*
+	 * What is in @out goes as it is; all that is sent and fed later goes through
+	 * TLS. All of @in is eaten: what came behind STARTTLS in plaintext could be
+	 * anybody's. Nothing that was negotiated before counts any more.
+	 */
+	NBDS_TLS_BEGINS,
 	NBDS_EXPORT_CHOSEN, /* the transmission phase begins; session->export_index */
 	NBDS_REQUEST,
 };
@@ -128,6 +143,9 @@ enum nbds_progress {
  */
 void nbds_init(struct nbds_session *session, const struct nbds_export *exports,
 	       unsigned int nr_exports);
+
+/* Right after nbds_init(), unless there is no TLS: NBDS_TLS_OFFERED or NBDS_TLS_REQUIRED. */
+void nbds_set_tls(struct nbds_session *session, enum nbds_tls tls);
 
 /*
  * The server stops. From here on every option but ABORT gets NBD_REP_ERR_SHUTDOWN;

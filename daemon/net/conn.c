@@ -20,6 +20,7 @@
 #include "base/log.h"
 #include "net/conn_lend.h"
 #include "net/conn_send.h"
+#include "net/conn_tls.h"
 #include "request/gate.h"
 #include "worker.h"
 
@@ -62,31 +63,52 @@ static void receive(struct conn *conn, struct ring_op op)
 	ring_submit(conn->worker->ring, &conn->recv_op);
 }
 
-/* More into the connection's own buffer, what is unread first. */
-static void receive_headers(struct conn *conn)
+/*
+ * More into the connection's own buffer, what is unread first. Returns true when it
+ * has to be waited for: behind TLS there may be some already.
+ */
+static bool receive_headers(struct conn *conn)
 {
 	uint32_t unread = conn->recv_end - conn->recv_at;
+	uint32_t nr_bytes;
 
 	memmove(conn->recv_bytes, conn->recv_bytes + conn->recv_at, unread);
 	conn->recv_at = 0;
 	conn->recv_end = unread;
+	if (conn->tls) {
+		if (!conn_tls_receive(conn, conn->recv_bytes + unread, CONN_RECV_BYTES - unread,
+				      &nr_bytes))
+			return true;
+		conn->recv_end += nr_bytes;
+		return false;
+	}
 	receive(conn, (struct ring_op){ .kind = RING_RECV,
 					.data = conn->recv_bytes + unread,
 					.bytes = CONN_RECV_BYTES - unread,
 					.done = received });
+	return true;
 }
 
 /*
  * @missing_bytes of the payload, straight to their place, and what follows it. After
  * a large payload another one is likely, whose beginning should not be copied.
+ * Returns as receive_headers().
  */
-static void receive_payload(struct conn *conn, uint32_t missing_bytes)
+static bool receive_payload(struct conn *conn, uint32_t missing_bytes)
 {
 	const struct conn_slot *slot = conn->filling;
 	const bool is_large = slot->wire.length_bytes >= CONN_RECV_BYTES;
+	uint32_t nr_bytes;
 
 	conn->recv_at = 0;
 	conn->recv_end = 0;
+	if (conn->tls) {
+		if (!conn_tls_receive(conn, slot->request.data + conn->filled_bytes, missing_bytes,
+				      &nr_bytes))
+			return true;
+		conn->filled_bytes += nr_bytes;
+		return false;
+	}
 	conn->recv_iovs[0] =
 		(struct iovec){ slot->request.data + conn->filled_bytes, missing_bytes };
 	conn->recv_iovs[1] = (struct iovec){ conn->recv_bytes,
@@ -95,6 +117,7 @@ static void receive_payload(struct conn *conn, uint32_t missing_bytes)
 	receive(conn, (struct ring_op){ .kind = RING_RECVMSG,
 					.message = &conn->recv_message,
 					.done = payload_received });
+	return true;
 }
 
 /* @slot's request goes on its road, or straight to its reply. */
@@ -124,11 +147,8 @@ static bool fill_payload(struct conn *conn)
 	conn->recv_at += now;
 	conn->filled_bytes += now;
 	missing -= now;
-	if (missing > 0) {
-		if (!conn->recv_over)
-			receive_payload(conn, missing);
-		return true;
-	}
+	if (missing > 0)
+		return conn->recv_over || receive_payload(conn, missing);
 	conn->filling = NULL;
 	if (nbds_is_status_query(&slot->wire))
 		take_query(slot);
@@ -149,11 +169,8 @@ static bool swallow_payload(struct conn *conn)
 
 	conn->recv_at += now;
 	conn->swallow_bytes -= now;
-	if (conn->swallow_bytes > 0) {
-		if (!conn->recv_over)
-			receive_headers(conn);
-		return true;
-	}
+	if (conn->swallow_bytes > 0)
+		return conn->recv_over || receive_headers(conn);
 	conn->filling = NULL;
 	dispatch(slot);
 	return false;
@@ -263,6 +280,10 @@ static bool begin_held(struct conn *conn)
 
 static void take_event(struct conn *conn, const struct nbds_event *event)
 {
+	if (event->kind == NBDS_TLS_BEGINS) {
+		conn_tls_begin(conn);
+		return;
+	}
 	if (event->kind == NBDS_EXPORT_CHOSEN) {
 		conn->chosen = true;
 		return;
@@ -300,9 +321,7 @@ static bool feed(struct conn *conn)
 	case NBDS_NEED_MORE:
 		if (conn->out.used_bytes > 0)
 			return true;
-		if (!conn->recv_over)
-			receive_headers(conn);
-		return false;
+		return !conn->recv_over && !receive_headers(conn);
 	case NBDS_BROKEN:
 		worker_warn(conn->worker, "conn %u (%s): closed: it broke the protocol", conn->id,
 			    conn->peer);
@@ -333,6 +352,8 @@ static void close_if_over(struct conn *conn)
 	    conn->to_send || conn->paused || conn->nr_requests > 0 ||
 	    (conn->out.used_bytes > 0 && !conn->send_over))
 		return;
+	if (conn->tls)
+		conn_tls_end(conn);
 	close(conn->fd);
 	conn->fd = -1;
 	log_line(LOG_LEVEL_DEBUG, "conn %u (%s): closed", conn->id, conn->peer);
@@ -354,6 +375,9 @@ static void advance(struct conn *conn)
 		} else if (conn->out.used_bytes > 0 && !conn->send_over) {
 			conn_send(conn);
 			break;
+		} else if (conn->tls && !conn->tls_ready && !conn->recv_over) {
+			if (!conn_tls_shake(conn))
+				break;
 		} else if (conn->holding && conn->turn_bytes >= CONN_TURN_BYTES) {
 			worker_pause(conn->worker, conn);
 		} else if (conn->holding) {
@@ -407,6 +431,8 @@ void conn_start(struct conn *conn, bool is_tcp, unsigned int id, uint64_t deadli
 	if (is_tcp)
 		(void)setsockopt(conn->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	nbds_init(&conn->session, server->exports, server->nr_exports);
+	if (server->tls)
+		nbds_set_tls(&conn->session, is_tcp ? NBDS_TLS_REQUIRED : NBDS_TLS_OFFERED);
 	log_line(LOG_LEVEL_DEBUG, "conn %u (%s): connected", conn->id, conn->peer);
 	advance(conn);
 }

@@ -22,6 +22,7 @@
 #include "ring/ring.h"
 
 struct conn;
+struct tls;
 struct worker;
 
 enum {
@@ -63,6 +64,9 @@ struct conn {
 	bool chosen;	      /* an export is; else still shaking hands */
 	bool starved;	      /* stands in the worker's line */
 	bool winding_down;    /* the server stops: what comes now is refused */
+
+	struct tls *tls; /* NULL: plaintext. From conn_tls_begin() to the end */
+	bool tls_ready;	 /* its handshake is done */
 
 	/* Receiving. */
 	struct ring_op recv_op;

@@ -17,6 +17,8 @@
 
 #include "base/log.h"
 #include "nbd/error.h"
+#include "net/conn_tls.h"
+#include "net/tls.h"
 #include "worker.h"
 
 static void add_iov(struct conn_slot *slot, void *bytes, size_t nr_bytes)
@@ -182,8 +184,7 @@ static void drop_replies(struct conn *conn)
 	conn->out.used_bytes = 0;
 }
 
-/* @bytes of the gathered parts are sent: put off what is done. */
-static void take_off(struct conn *conn, size_t bytes)
+void conn_take_off(struct conn *conn, size_t bytes)
 {
 	if (conn->out.used_bytes > 0) {
 		conn->out.used_bytes -= bytes;
@@ -211,6 +212,20 @@ static void take_off(struct conn *conn, size_t bytes)
 	}
 }
 
+void conn_send_failed(struct conn *conn)
+{
+	conn->send_over = true;
+	conn->recv_over = true;
+	(void)shutdown(conn->fd, SHUT_RDWR);
+	drop_replies(conn);
+}
+
+/* STARTTLS is answered in plaintext; what has been encrypted was taken off then. */
+static bool sends_ciphertext(const struct conn *conn)
+{
+	return conn->tls && (conn->tls_ready || conn->out.used_bytes == 0);
+}
+
 static void sent(struct ring_op *op, int result)
 {
 	struct conn *conn = CONTAINER_OF(op, struct conn, send_op);
@@ -218,19 +233,18 @@ static void sent(struct ring_op *op, int result)
 	conn->sending = false;
 	conn->moved_ms = conn->worker->now_ms;
 	if (result < 0) {
-		/* The client is gone: what is under way ends unheard. */
-		conn->send_over = true;
-		conn->recv_over = true;
-		(void)shutdown(conn->fd, SHUT_RDWR);
-		drop_replies(conn);
+		conn_send_failed(conn);
 	} else {
-		take_off(conn, (size_t)result);
+		if (sends_ciphertext(conn))
+			tls_sent(conn->tls, (uint32_t)result);
+		else
+			conn_take_off(conn, (size_t)result);
 		conn_send(conn);
 	}
 	conn_resume(conn);
 }
 
-static size_t gather(struct conn *conn)
+size_t conn_gather(struct conn *conn)
 {
 	size_t nr = 0;
 
@@ -257,7 +271,7 @@ void conn_send(struct conn *conn)
 		drop_replies(conn);
 		return;
 	}
-	nr = gather(conn);
+	nr = sends_ciphertext(conn) ? conn_tls_gather(conn) : conn_gather(conn);
 	if (nr == 0)
 		return;
 	conn->sending = true;

@@ -11,6 +11,15 @@ void conn_reply(struct request *request);
 /* Send what is waiting, handshake first, unless a send is under way. */
 void conn_send(struct conn *conn);
 
+/* What waits to be sent, handshake first, in @conn->gather. Returns how many parts. */
+size_t MUST_CHECK conn_gather(struct conn *conn);
+
+/* @bytes of the gathered parts are sent: put off what is done. */
+void conn_take_off(struct conn *conn, size_t bytes);
+
+/* The client is gone: what is under way ends unheard. */
+void conn_send_failed(struct conn *conn);
+
 /* The slot is not needed any more: reply sent, or given up. */
 void conn_slot_over(struct conn_slot *slot);
 

@@ -143,6 +143,22 @@ static int split_host_port(const char *host_port, char *host, size_t host_bytes,
 	return 0;
 }
 
+/* Is @fd, a TCP socket, bound to an address of this host's own? */
+static bool is_loopback(int fd)
+{
+	struct sockaddr_storage address;
+	socklen_t bytes = sizeof(address);
+	const struct sockaddr_in *v4 = (const struct sockaddr_in *)&address;
+	const struct in6_addr *v6 = &((const struct sockaddr_in6 *)&address)->sin6_addr;
+
+	if (getsockname(fd, (struct sockaddr *)&address, &bytes) < 0)
+		return false;
+	if (address.ss_family == AF_INET)
+		return ntohl(v4->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+	return IN6_IS_ADDR_LOOPBACK(v6) ||
+	       (IN6_IS_ADDR_V4MAPPED(v6) && v6->s6_addr[12] == IN_LOOPBACKNET);
+}
+
 static int listen_at(struct listener *listener, const struct addrinfo *at)
 {
 	const int on = 1;
@@ -155,6 +171,7 @@ static int listen_at(struct listener *listener, const struct addrinfo *at)
 	    bind(listener->fd, at->ai_addr, at->ai_addrlen) < 0 ||
 	    listen(listener->fd, BACKLOG) < 0)
 		return -errno;
+	listener->is_loopback = is_loopback(listener->fd);
 	return 0;
 }
 
@@ -209,7 +226,11 @@ static int adopt(struct listener *listener, int fd, const char *name, struct pro
 		problem_set(problem, "inherited socket", name, "%s", strerror(errno));
 		return -EINVAL;
 	}
-	*listener = (struct listener){ .fd = fd, .is_tcp = is_tcp };
+	*listener = (struct listener){
+		.fd = fd,
+		.is_tcp = is_tcp,
+		.is_loopback = is_tcp && is_loopback(fd),
+	};
 	snprintf(listener->inherited_name, sizeof(listener->inherited_name), "%s", name);
 	return 0;
 }

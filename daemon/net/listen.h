@@ -17,6 +17,7 @@
 struct listener {
 	int fd;
 	bool is_tcp;
+	bool is_loopback;      /* TCP that only this host can reach */
 	const char *unix_path; /* to remove at stop, or NULL; the caller's */
 	dev_t device;	       /* the socket file we made, and no other */
 	ino_t inode;

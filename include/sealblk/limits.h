@@ -62,6 +62,16 @@ enum {
 	RING_SOCKET_ENTRIES = 2 * WORKER_CONNS_MAX + LISTENERS_MAX,
 };
 
+/* TLS. */
+enum {
+	TLS_BUFFER_BYTES = 64 << 10, /* of each connection, once to receive and once to send */
+	TLS_NAMES_MAX = 64,	     /* --tls-allow */
+	TLS_PSKS_MAX = 256,
+	TLS_IDENTITY_BYTES_MAX = 128, /* RFC 4279, section 5.3: at least so many */
+	TLS_PSK_BYTES_MIN = 16,
+	TLS_PSK_BYTES_MAX = 64, /* likewise */
+};
+
 /* NBD (proto.md: strings end at 4096 bytes). */
 enum {
 	NBD_NAME_BYTES_MAX = 4096,

@@ -4,8 +4,7 @@
  *
  * Source: doc/proto.md of the NBD project; each group names its section there.
  * What has "ext" in its name is that file's branch extension-ext-header.
- * All integers are big-endian. TLS is not spoken: its option is answered with
- * NBD_REP_ERR_UNSUP, as any unknown one.
+ * All integers are big-endian.
  * Not to be included together with <linux/nbd.h>, which has some of the names.
  */
 #ifndef SEALBLK_NBD_WIRE_H

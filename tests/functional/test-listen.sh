@@ -13,15 +13,6 @@ for name in one two; do
 	"$sealblk" create --size 4M --key-file key $name.seal
 done
 
-# A TCP port that nobody uses at the moment.
-free_port() {
-	python3 -c '
-import socket, sys
-s = socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET)
-s.bind((sys.argv[1], 0))
-print(s.getsockname()[1])' "$1"
-}
-
 size_at() {
 	nbdinfo --size "$1"
 }

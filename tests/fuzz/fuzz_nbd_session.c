@@ -3,8 +3,9 @@
  * Fuzz target: the NBD session under any bytes in any pieces.
  *
  * Input: one byte for the send buffer's size, one for the size of the pieces, one
- * for the piece at which the server stops (0: never), then the stream. Every piece is handed over in memory of exactly its size, so
- * that a read past it is caught, and the gate sees every request.
+ * for TLS (its upper two bits) and the piece at which the server stops (0: never),
+ * then the stream; behind STARTTLS, what TLS would hand over. Every piece is in memory
+ * of exactly its size, so that a read past it is caught, and the gate sees every request.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -93,14 +94,16 @@ static enum nbds_progress feed(struct nbds_session *session, const uint8_t *at, 
 	return progress;
 }
 
-static void talk(const uint8_t *stream, size_t nr_bytes, size_t piece_bytes,
-		 unsigned int nr_until_stop, struct nbds_out *out)
+static void talk(const uint8_t *stream, size_t nr_bytes, size_t piece_bytes, uint8_t settings,
+		 struct nbds_out *out)
 {
 	struct nbds_session session;
 	size_t eaten_bytes = 0;
 	size_t arrived_bytes = 0;
+	unsigned int nr_until_stop = settings % 64;
 
 	nbds_init(&session, exports, sizeof(exports) / sizeof(exports[0]));
+	nbds_set_tls(&session, (enum nbds_tls)(settings / 64 % NBDS_TLS_ON));
 	for (;;) {
 		enum nbds_progress progress;
 		struct nbds_event event;

@@ -17,10 +17,6 @@ make_key key
 sha256sum base.vhd >base.sum
 "$sealblk" create --base base.vhd --key-file key vm.seal
 
-free_port() {
-	python3 -c 'import socket; s = socket.create_server(("127.0.0.1", 0)); print(s.getsockname()[1])'
-}
-
 # run PHASE: the daemon serves on TCP while a guest runs this part of the job.
 run() {
 	local port

@@ -126,6 +126,7 @@ static inline void script_request(struct script *s, const struct nbds_request *r
 
 /* One connection: what the session said and did. */
 struct talk {
+	enum nbds_tls tls; /* what the server has, set before talk_run() */
 	struct nbds_session session;
 	uint8_t out[TALK_OUT_BYTES_MAX];
 	size_t out_bytes;
@@ -168,6 +169,7 @@ static inline void talk_run(struct talk *t, const struct script *s, struct deliv
 	t->nr_events = 0;
 	t->eaten_bytes = 0;
 	nbds_init(&t->session, test_exports, ARRAY_LEN(test_exports));
+	nbds_set_tls(&t->session, t->tls);
 	for (;;) {
 		struct nbds_event event;
 		size_t used;

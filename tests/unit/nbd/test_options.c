@@ -142,7 +142,7 @@ Test(nbds_options, refused_options_get_an_error_with_a_text_and_stay_in_sync)
 		{ NBD_OPT_LIST, NBD_OPTION_BYTES_MAX + 1, NBD_REP_ERR_INVALID },
 		{ NBD_OPT_STRUCTURED_REPLY, 4, NBD_REP_ERR_INVALID },
 		{ NBD_OPT_STARTTLS, 0, NBD_REP_ERR_UNSUP },
-		{ NBD_OPT_STARTTLS, 9, NBD_REP_ERR_UNSUP },
+		{ NBD_OPT_STARTTLS, 9, NBD_REP_ERR_INVALID },
 		{ NBD_OPT_EXTENDED_HEADERS, 4, NBD_REP_ERR_INVALID },
 		{ NBD_OPT_EXTENDED_HEADERS, NBD_OPTION_SKIP_MAX, NBD_REP_ERR_INVALID },
 		{ 0, 0, NBD_REP_ERR_UNSUP },
@@ -488,4 +488,87 @@ Test(nbds_options, an_answer_that_has_begun_is_finished_by_a_server_that_stops)
 	cr_assert_eq(feed_all(&session, &script, &eaten_bytes, &out), NBDS_NEED_MORE);
 	cr_assert_arr_eq(room, whole.out + whole.out_bytes - out.used_bytes, out.used_bytes);
 	cr_assert_eq(out.used_bytes, 20 + 4 + 20);
+}
+
+/* ---- STARTTLS ---- */
+
+static void talk_with_tls(const struct script *s, enum nbds_tls tls, size_t step_bytes)
+{
+	talk.tls = tls;
+	talk_run(&talk, s, (struct delivery){ step_bytes, step_bytes, ROOM_PLENTY });
+	talk.tls = NBDS_TLS_NONE;
+}
+
+Test(nbds_options, starttls_forgets_what_was_negotiated_and_drops_what_came_behind_it)
+{
+	static const char *const queries[] = { "base:allocation", NULL };
+	struct cursor answers;
+
+	script_begin(&script, BOTH_CLIENT_FLAGS);
+	script_option(&script, NBD_OPT_EXTENDED_HEADERS, 0);
+	script_contexts(&script, NBD_OPT_SET_META_CONTEXT, "disk", queries);
+	script_option(&script, NBD_OPT_STARTTLS, 0);
+	script_option(&script, NBD_OPT_ABORT, 0);
+	talk_with_tls(&script, NBDS_TLS_OFFERED, ALL_AT_ONCE);
+	answers = talk_answers(&talk);
+	take_ack(&answers, NBD_OPT_EXTENDED_HEADERS);
+	(void)take_reply(&answers, NBD_OPT_SET_META_CONTEXT, NBD_REP_META_CONTEXT);
+	take_ack(&answers, NBD_OPT_SET_META_CONTEXT);
+	take_ack(&answers, NBD_OPT_STARTTLS);
+	expect_end(NBDS_NEED_MORE, answers);
+	cr_assert_eq(talk.nr_events, 1);
+	cr_assert_eq(talk.events[0].kind, NBDS_TLS_BEGINS);
+	cr_assert_eq(talk.session.tls, NBDS_TLS_ON);
+	cr_assert_eq(talk.session.stage, NBDS_OPTIONS);
+	cr_assert_not(talk.session.structured);
+	cr_assert_not(talk.session.extended);
+	cr_assert_eq(talk.session.contexts, 0);
+}
+
+Test(nbds_options, where_tls_is_required_nothing_but_starttls_and_abort_comes_before_it)
+{
+	static const uint32_t refused[] = { NBD_OPT_LIST,
+					    NBD_OPT_GO,
+					    NBD_OPT_STRUCTURED_REPLY,
+					    NBD_OPT_EXTENDED_HEADERS,
+					    NBD_OPT_SET_META_CONTEXT,
+					    99 };
+	struct cursor answers;
+
+	script_begin(&script, BOTH_CLIENT_FLAGS);
+	for (size_t i = 0; i < ARRAY_LEN(refused); i++)
+		script_option(&script, refused[i], 0);
+	script_option(&script, NBD_OPT_ABORT, 0);
+	talk_with_tls(&script, NBDS_TLS_REQUIRED, ALL_AT_ONCE);
+	answers = talk_answers(&talk);
+	for (size_t i = 0; i < ARRAY_LEN(refused); i++)
+		take_error(&answers, refused[i], NBD_REP_ERR_TLS_REQD);
+	take_ack(&answers, NBD_OPT_ABORT);
+	expect_end(NBDS_FINISHED, answers);
+
+	script_begin(&script, BOTH_CLIENT_FLAGS);
+	script_option(&script, NBD_OPT_EXPORT_NAME, 0);
+	talk_with_tls(&script, NBDS_TLS_REQUIRED, ALL_AT_ONCE);
+	expect_end(NBDS_FINISHED, talk_answers(&talk));
+	cr_assert_eq(talk.nr_events, 0);
+}
+
+/* In pieces of one byte what follows STARTTLS counts as having come behind TLS. */
+Test(nbds_options, behind_tls_options_are_answered_and_a_second_starttls_is_refused)
+{
+	struct cursor answers;
+
+	script_begin(&script, BOTH_CLIENT_FLAGS);
+	script_option(&script, NBD_OPT_STARTTLS, 0);
+	script_option(&script, NBD_OPT_STARTTLS, 0);
+	script_go(&script, NBD_OPT_GO, "", "");
+	talk_with_tls(&script, NBDS_TLS_REQUIRED, 1);
+	answers = talk_answers(&talk);
+	take_ack(&answers, NBD_OPT_STARTTLS);
+	take_error(&answers, NBD_OPT_STARTTLS, NBD_REP_ERR_INVALID);
+	(void)take_reply(&answers, NBD_OPT_GO, NBD_REP_INFO);
+	take_ack(&answers, NBD_OPT_GO);
+	expect_end(NBDS_NEED_MORE, answers);
+	cr_assert_eq(talk.nr_events, 2);
+	cr_assert_eq(talk.events[1].kind, NBDS_EXPORT_CHOSEN);
 }

@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a server's TLS connections share: its certificate, whom it lets in, and the
+ * protocol's settings. See tls.h.
+ */
+#include "net/tls_context.h"
+
+#include <errno.h>
+#include <openssl/err.h>
+#include <openssl/x509v3.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "keys/key_mem.h"
+
+/* Of TLS 1.2: authenticated encryption and a new secret for each connection, no more. */
+#define CIPHERS_TLS12 "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:ECDHEPSK+CHACHA20:DHEPSK+AESGCM:!SHA1"
+
+/* RFC 8446, 4.2.11: a pre-shared key goes with the one hash, and that is SHA-256 unless agreed. */
+#define CIPHERS_PSK "TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_256_GCM_SHA384"
+
+static const struct tls_context *context_of(const SSL *ssl)
+{
+	return SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
+}
+
+/* ---- whom we let in ---- */
+
+/* TLS 1.3 asks here, too, and takes the key as one for SHA-256. */
+static unsigned int find_psk(SSL *ssl, const char *identity, unsigned char *key,
+			     unsigned int key_bytes_max)
+{
+	struct tls_psks *psks = context_of(ssl)->psks;
+
+	for (unsigned int i = 0; i < psks->nr; i++) {
+		struct tls_psk *psk = &psks->keys[i];
+
+		if (strcmp(psk->identity, identity) != 0 || psk->key_bytes > key_bytes_max)
+			continue;
+		memcpy(key, psk->key, psk->key_bytes);
+		SSL_set_app_data(ssl, psk->identity); /* TLS 1.3 keeps none */
+		return psk->key_bytes;
+	}
+	return 0;
+}
+
+static bool is_allowed(const struct tls_options *options, X509 *certificate)
+{
+	const unsigned int flags = X509_CHECK_FLAG_ALWAYS_CHECK_SUBJECT |
+				   X509_CHECK_FLAG_NO_WILDCARDS;
+
+	for (unsigned int i = 0; i < options->nr_allowed; i++)
+		if (X509_check_host(certificate, options->allowed[i], 0, flags, NULL) == 1 ||
+		    X509_check_email(certificate, options->allowed[i], 0, 0) == 1)
+			return true;
+	return options->nr_allowed == 0;
+}
+
+/* OpenSSL has come to @verified about a certificate of the chain; the client's own is at depth 0. */
+static int verify(int verified, X509_STORE_CTX *store_ctx)
+{
+	const SSL *ssl =
+		X509_STORE_CTX_get_ex_data(store_ctx, SSL_get_ex_data_X509_STORE_CTX_idx());
+
+	if (!verified || X509_STORE_CTX_get_error_depth(store_ctx) > 0)
+		return verified;
+	if (is_allowed(&context_of(ssl)->options, X509_STORE_CTX_get_current_cert(store_ctx)))
+		return 1;
+	X509_STORE_CTX_set_error(store_ctx, X509_V_ERR_APPLICATION_VERIFICATION);
+	return 0;
+}
+
+/* ---- files ---- */
+
+static int refuse(struct problem *ret_problem, const char *what, const char *path)
+{
+	const unsigned long error =
+		ERR_peek_error(); /* the later ones say what could not be done for it */
+	const char *reason = ERR_SYSTEM_ERROR(error) ? strerror(ERR_GET_REASON(error))
+						     : ERR_reason_error_string(error);
+
+	problem_set(ret_problem, what, path, "cannot be used: %s",
+		    reason ? reason : "no reason given");
+	ERR_clear_error();
+	return -EINVAL;
+}
+
+/* A key with a passphrase would have OpenSSL ask at the terminal. */
+static int no_passphrase(char *text, int nr_bytes, int writing, void *arg)
+{
+	(void)text;
+	(void)nr_bytes;
+	(void)writing;
+	(void)arg;
+	return 0;
+}
+
+static int load_identity(SSL_CTX *ctx, const struct tls_options *options,
+			 struct problem *ret_problem)
+{
+	SSL_CTX_set_default_passwd_cb(ctx, no_passphrase);
+	if (SSL_CTX_use_certificate_chain_file(ctx, options->certificate) != 1)
+		return refuse(ret_problem, "certificate", options->certificate);
+	if (SSL_CTX_use_PrivateKey_file(ctx, options->key, SSL_FILETYPE_PEM) != 1 ||
+	    SSL_CTX_check_private_key(ctx) != 1)
+		return refuse(ret_problem, "private key", options->key);
+	return 0;
+}
+
+static int load_client_ca(SSL_CTX *ctx, const struct tls_options *options,
+			  struct problem *ret_problem)
+{
+	X509_STORE *store = SSL_CTX_get_cert_store(ctx);
+	X509_LOOKUP *lookup;
+
+	if (SSL_CTX_load_verify_file(ctx, options->client_ca) != 1)
+		return refuse(ret_problem, "client CA", options->client_ca);
+	SSL_CTX_set_client_CA_list(ctx, SSL_load_client_CA_file(options->client_ca));
+	SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, verify);
+	if (!options->client_crl)
+		return 0;
+	lookup = X509_STORE_add_lookup(store, X509_LOOKUP_file());
+	if (!lookup || X509_load_crl_file(lookup, options->client_crl, X509_FILETYPE_PEM) <= 0)
+		return refuse(ret_problem, "revocation list", options->client_crl);
+	if (X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK) != 1)
+		return -ENOMEM;
+	return 0;
+}
+
+static int set_up(struct tls_context *context, struct problem *ret_problem)
+{
+	static const unsigned char context_id[] = { 's', 'e', 'a', 'l' };
+	const struct tls_options *options = &context->options;
+	SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
+	int r = 0;
+
+	context->ssl_ctx = ctx;
+	context->bio_method = tls_bio_method_new();
+	if (!ctx || !context->bio_method ||
+	    SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION) != 1 ||
+	    SSL_CTX_set_cipher_list(ctx, CIPHERS_TLS12) != 1 ||
+	    SSL_CTX_set_num_tickets(ctx, 0) != 1)
+		return -ENOMEM;
+	SSL_CTX_set_app_data(ctx, context);
+	/* A connection lasts; nobody gains by resuming one, and a ticket's key would be one more. */
+	SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION |
+					 SSL_OP_NO_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE);
+	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
+	/* To OpenSSL a pre-shared key resumes a session, which must be one of this context. */
+	if (SSL_CTX_set_session_id_context(ctx, context_id, sizeof(context_id)) != 1)
+		return -ENOMEM;
+	SSL_CTX_set_dh_auto(ctx, 1);
+	if (options->certificate)
+		r = load_identity(ctx, options, ret_problem);
+	if (r == 0 && options->client_ca)
+		r = load_client_ca(ctx, options, ret_problem);
+	if (r == 0 && options->psk)
+		r = tls_psks_read(options->psk, &context->psks, ret_problem);
+	if (r < 0 || !context->psks)
+		return r;
+	SSL_CTX_set_psk_server_callback(ctx, find_psk);
+	return SSL_CTX_set_ciphersuites(ctx, CIPHERS_PSK) == 1 ? 0 : -ENOMEM;
+}
+
+int tls_context_new(const struct tls_options *options, struct tls_context **ret_context,
+		    struct problem *ret_problem)
+{
+	struct tls_context *context = calloc(1, sizeof(*context));
+	int r;
+
+	problem_set(ret_problem, "TLS", "", "out of memory");
+	if (!context)
+		return -ENOMEM;
+	context->options = *options;
+	r = set_up(context, ret_problem);
+	if (r < 0)
+		context = tls_context_free(context);
+	*ret_context = context;
+	return r;
+}
+
+struct tls_context *tls_context_free(struct tls_context *context)
+{
+	if (!context)
+		return NULL;
+	SSL_CTX_free(context->ssl_ctx);
+	BIO_meth_free(context->bio_method);
+	context->psks = key_mem_free(context->psks);
+	free(context);
+	return NULL;
+}
