@@ -102,73 +102,7 @@ static void listen_for_wake(struct worker *worker)
 	ring_submit(worker->ring, &worker->wake_op);
 }
 
-/* ---- slots and buffers ---- */
-
-static void count_busy(struct worker *worker, int difference)
-{
-	const unsigned int before =
-		atomic_load_explicit(&worker->nr_slots_busy, memory_order_relaxed);
-
-	atomic_store_explicit(&worker->nr_slots_busy, before + (unsigned int)difference,
-			      memory_order_relaxed);
-}
-
-struct conn_slot *worker_take_slot(struct worker *worker, struct conn *conn, uint64_t buffer_bytes)
-{
-	struct conn_slot *slot = worker->free_slots;
-	uint8_t *data = NULL;
-
-	/* Nobody overtakes those in line, or a large request would never get its buffer. */
-	if (slot && !worker->starved_first) {
-		if (buffer_bytes == 0)
-			goto out_taken;
-		data = buddy_take(&worker->buddy, buffer_bytes);
-		if (data)
-			goto out_taken;
-	}
-	conn->starved = true;
-	conn->next = NULL;
-	if (worker->starved_last)
-		worker->starved_last->next = conn;
-	else
-		worker->starved_first = conn;
-	worker->starved_last = conn;
-	return NULL;
-
-out_taken:
-	worker->nr_slots_taken++;
-	count_busy(worker, 1);
-	worker->free_slots = slot->next;
-	slot->next = NULL;
-	slot->request.data = data;
-	return slot;
-}
-
-void worker_give_slot(struct worker *worker, struct conn_slot *slot)
-{
-	count_busy(worker, -1);
-	if (slot->request.data)
-		buddy_give(&worker->buddy, slot->request.data);
-	slot->request.data = NULL;
-	slot->next = worker->free_slots;
-	worker->free_slots = slot;
-}
-
-/* Let each of those in line try once more; who fails stands in line again. */
-static void feed_starved(struct worker *worker)
-{
-	struct conn *line = worker->starved_first;
-
-	worker->starved_first = NULL;
-	worker->starved_last = NULL;
-	while (line) {
-		struct conn *conn = line;
-
-		line = conn->next;
-		conn->starved = false;
-		conn_resume(conn);
-	}
-}
+/* ---- whose turn it is ---- */
 
 void worker_will_send(struct worker *worker, struct conn *conn)
 {
@@ -299,32 +233,6 @@ static void check_deadlines(struct worker *worker)
 	}
 }
 
-/*
- * Those in line wait for what other connections hold. That ends when the disk is
- * done and the client has taken its reply; a client that does not is in their way.
- */
-static void cut_stalled(struct worker *worker)
-{
-	if (!worker->starved_first || worker->nr_slots_taken != worker->nr_slots_seen) {
-		worker->nr_slots_seen = worker->nr_slots_taken;
-		worker->served_ms = worker->now_ms;
-	}
-	if (worker->now_ms < worker->served_ms + CONN_STALL_MS)
-		return;
-	for (unsigned int i = 0; i < worker->nr_conns_begun; i++) {
-		struct conn *conn = &worker->conns[i];
-
-		if (conn->fd < 0 || !conn_is_stalling(conn) ||
-		    worker->now_ms < conn->moved_ms + CONN_STALL_MS)
-			continue;
-		worker_warn(
-			worker,
-			"conn %u (%s): closed: stalled for %d s while others waited for buffers",
-			conn->id, conn->peer, CONN_STALL_MS / 1000);
-		conn_stop(conn, true);
-	}
-}
-
 static void tell_of_warnings(struct worker *worker)
 {
 	if (worker->now_ms < worker->warnings_ms + CONN_WARNINGS_MS)
@@ -365,7 +273,7 @@ static void tick(struct worker *worker)
 		return;
 	worker->now_ms = now;
 	check_deadlines(worker);
-	cut_stalled(worker);
+	worker_cut_stalled(worker);
 	tell_of_warnings(worker);
 	if (worker->number == 0 && !atomic_load(&server->stopping))
 		accept_retry(worker);
@@ -467,7 +375,7 @@ static void *run(void *arg)
 		if (stopping && wind_down(worker))
 			break;
 		deliver_all(worker);
-		feed_starved(worker);
+		worker_feed_starved(worker);
 		send_all(worker);
 		resume_paused(worker);
 		resume_turn_takers(worker);

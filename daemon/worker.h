@@ -49,9 +49,6 @@ struct worker {
 	_Atomic unsigned int nr_slots_busy; /* written by this worker, read by any */
 	struct conn *starved_first;	    /* connections that wait for a slot or a buffer */
 	struct conn *starved_last;
-	unsigned int nr_slots_taken;	/* counts on: has anybody been served ... */
-	unsigned int nr_slots_seen;	/* ... since the last tick? */
-	uint64_t served_ms;		/* the last tick at which one had, or nobody waited */
 	struct conn *to_send;		/* connections with new replies, this turn */
 	struct conn *paused;		/* connections that go on in the next turn */
 	struct waiter_line turn_takers; /* requests that do */
@@ -95,6 +92,9 @@ void worker_post(struct worker *worker, struct inbox_item *item);
  */
 void worker_turn(struct worker *worker, int timeout_ms);
 
+/* Of WORKER_REQUESTS_MAX. */
+unsigned int worker_slots_left(const struct worker *worker);
+
 /* A slot with a buffer of @buffer_bytes (0: none), or NULL: @conn waits in line. */
 struct conn_slot *worker_take_slot(struct worker *worker, struct conn *conn, uint64_t buffer_bytes);
 
@@ -112,5 +112,15 @@ void worker_pause(struct worker *worker, struct conn *conn);
 
 /* Give back what the slot has; those in line go on from the worker's loop. */
 void worker_give_slot(struct worker *worker, struct conn_slot *slot);
+
+/* Let each of those in line try once more; who fails stands in line again. */
+void worker_feed_starved(struct worker *worker);
+
+/*
+ * Those in line wait for what other connections hold. That ends when the disk is
+ * done and the client has taken its reply; a client that does not is in their way:
+ * once somebody has stood there for CONN_STALL_MS, whoever stalls for as long goes.
+ */
+void worker_cut_stalled(struct worker *worker);
 
 #endif

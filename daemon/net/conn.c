@@ -243,7 +243,9 @@ static bool begin_held(struct conn *conn)
 	bool is_query;
 	int refused = gate_check(&limits, wire);
 
-	if (conn->nr_requests == CONN_REQUESTS_MAX)
+	/* Those under way wake it up; and no more than are left for others. */
+	if (conn->nr_requests == CONN_REQUESTS_MAX ||
+	    (conn->nr_requests > 0 && conn->nr_requests >= worker_slots_left(conn->worker)))
 		return false;
 	if (!refused)
 		refused = req_op_of_command(wire->command, &op);

@@ -62,7 +62,8 @@ struct conn {
 	struct nbds_session session;
 	uint64_t deadline_ms; /* of the handshake */
 	bool chosen;	      /* an export is; else still shaking hands */
-	bool starved;	      /* stands in the worker's line */
+	bool starved;	      /* stands in the worker's line ... */
+	uint64_t starved_ms;  /* ... and got nothing since then; 0: did not have to */
 	bool winding_down;    /* the server stops: what comes now is refused */
 
 	struct tls *tls; /* NULL: plaintext. From conn_tls_begin() to the end */

@@ -44,6 +44,8 @@ enum {
 	WORKER_BUFFER_BYTES = 64 << 20, /* payload arena, touched as it is used */
 	CONN_REQUESTS_MAX = 64,		/* then we stop reading the socket */
 	CONN_BYTES_MAX = WORKER_BUFFER_BYTES / 2, /* of the arena; likewise */
+	CONN_LITTLE_BYTES = 2 << 20,		  /* so much of it whatever others have taken ... */
+	WORKER_RESERVE_BYTES = 16 << 20,	  /* ... out of so much, that is for nothing else */
 	CONN_TURN_BYTES = 256 << 10, /* READs a connection begins in a turn: what a cache holds */
 	CONN_LEND_BYTES_MIN = 64 << 10, /* shorter requests are not worth another worker */
 	CONN_STALL_MS = 10000,		/* who stalls for so long while others starve is cut off */
