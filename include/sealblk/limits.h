@@ -21,9 +21,12 @@ enum {
 
 /* Bases. */
 #define VHD_DYNAMIC_DISK_BYTES_MAX (2040 * GIB) /* says the VHD specification */
+#define VHDX_FILE_BYTES_MAX	   (128 * TIB)	/* twice the largest disk of a VHDX */
 enum {
 	BASE_LAYERS_MAX = 32,	       /* files of a chain of differencing VHDs */
 	VHD_BAT_ENTRIES_MAX = 4 << 20, /* 16 MiB of memory: the largest disk in blocks of 512 KiB */
+	VHDX_BLOCKS_MAX = 4 << 20,     /* 32 MiB: 64 TiB in blocks of 16 MiB, 4 TiB in those of 1 */
+	VHDX_LOG_BYTES_MAX = 16 << 20, /* to be replayed, in memory; writers make them of 1 MiB */
 	BASE_BOUNDS_MAX = 1 << 20,     /* of its extents, in memory: 12 MiB */
 	BASE_BOUNDS_MS = 2000, /* to find them when an image is opened; cold, it may take minutes */
 };
