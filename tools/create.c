@@ -75,16 +75,17 @@ static int open_base(struct creation *creation, struct problem *problem)
 	const char *path = creation->options->base_path;
 	const bool own = creation->options->own_base;
 	int fd = open(path, (own ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	int r;
 
 	if (fd < 0) {
-		int r = -errno;
-
+		r = -errno;
 		problem_set(problem, "base", path, "cannot be opened%s: %s",
 			    own ? " for writing" : "", strerror(-r));
 		return r;
 	}
-	return base_open(&creation->base, fd, path, creation->options->base_format,
-			 &base_opener_direct, problem);
+	r = base_open(&creation->base, fd, path, creation->options->base_format,
+		      &base_opener_direct, problem);
+	return base_is_refused(r) ? -EUCLEAN : r;
 }
 
 static int settle_size(struct creation *creation, struct problem *problem)

@@ -21,12 +21,6 @@ static int base_locate_of(const void *base, uint64_t first_sector, uint64_t limi
 	return base_locate(base, first_sector, limit_sectors, ret_place);
 }
 
-/* The base is what it was, or the image is refused. -ENOENT: of a parent. */
-static bool is_refusal(int error)
-{
-	return error == -ESTALE || error == -EINVAL || error == -EFBIG || error == -ENOENT;
-}
-
 /*
  * An image that has been open before had its base adopted by then: this one is from
  * before that, put back, with all that has been superseded since. As if the image
@@ -72,7 +66,7 @@ int image_attach_base(struct image *image, int fd, const char *path,
 		r = base_identity_check(&image->base_identity, &image->base, path,
 					&image->base_touched, problem);
 	if (r < 0)
-		return is_refusal(r) ? -EUCLEAN : r;
+		return base_is_refused(r) ? -EUCLEAN : r;
 	if (base_is_flat(&image->base, &disk->base_data_bytes)) {
 		disk->base_fd = base_store(&image->base)->fd;
 		disk->base_in_memory = base_store(&image->base)->in_memory;

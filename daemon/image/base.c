@@ -12,6 +12,7 @@ static const char *const format_names[BASE_FORMATS] = {
 	[BASE_AUTO] = "auto",
 	[BASE_RAW] = "raw",
 	[BASE_VHD] = "vhd",
+	[BASE_VHDX] = "vhdx",
 };
 
 const char *base_format_name(enum base_format format)
@@ -106,7 +107,7 @@ void base_close(struct base *base)
 bool base_is_flat(const struct base *base, uint64_t *ret_data_bytes)
 {
 	*ret_data_bytes = base->layers[0]->data_bytes;
-	return !base->layers[0]->bat;
+	return layer_is_flat(base->layers[0]);
 }
 
 /* base_locate(), and the layer where it is. */
@@ -184,7 +185,7 @@ static int extent_of(const struct base *base, uint64_t first_sector, uint64_t li
 int base_extent(const struct base *base, uint64_t first_sector, uint64_t limit_sectors,
 		bool *ret_hole, uint64_t *ret_sectors)
 {
-	const bool in_pieces = base->layers[0]->bat != NULL;
+	const bool in_pieces = !layer_is_flat(base->layers[0]);
 	struct extent found, next;
 	int r = extent_of(base, first_sector, limit_sectors, &found);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The base: the plaintext disk below an image. A raw file or a VHD: fixed,
+ * The base: the plaintext disk below an image. A raw file, a VHD or a VHDX: fixed,
  * dynamic, or differencing with its chain of parents. Never written, unless it is
  * owned (base_own.h).
  *
@@ -9,6 +9,7 @@
 #ifndef IMAGE_BASE_H
 #define IMAGE_BASE_H
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -27,7 +28,7 @@ struct base {
 	struct layer *layers[BASE_LAYERS_MAX]; /* the top one first, each the child of the next */
 };
 
-/* "auto", "raw", "vhd". */
+/* "auto", "raw", "vhd", "vhdx". */
 const char *base_format_name(enum base_format format);
 
 /* Returns 0 and the format called @name, or -EINVAL. */
@@ -41,9 +42,11 @@ int MUST_CHECK base_format_of(const char *name, enum base_format *ret_format);
  * @path: for messages, and the folder where a relative path to a parent begins.
  * @wanted: BASE_AUTO takes a file for a VHD when it is called *.vhd, or its last
  *     512 bytes begin with the cookie, or its last 511 (refused: too old), or
- *     its first bytes, else for raw. Only for the first look at a file: whoever
- *     opens a known base again says the recorded format, since a guest that
- *     could write a raw disk could make it look like a VHD.
+ *     its first bytes; for a VHDX when it is called *.vhdx, or begins with its
+ *     signature; if it looks like both and the name tells neither, it is refused;
+ *     else it is raw. Only for the first look at a file: whoever opens a known
+ *     base again says the recorded format, since a guest that could write a raw
+ *     disk could make it look like a VHD.
  *
  * A raw file whose length is no multiple of 512 is a disk rounded up. Blocks:
  * waits LOCK_WAIT_MS for each lock. Returns 0 (base_close() it) or, with
@@ -54,6 +57,15 @@ int MUST_CHECK base_format_of(const char *name, enum base_format *ret_format);
  */
 int MUST_CHECK base_open(struct base *ret_base, int fd, const char *path, enum base_format wanted,
 			 const struct base_opener *opener, struct problem *ret_problem);
+
+/*
+ * Does @error of base_open() or base_identity_check() say that the base itself is
+ * refused? What else goes wrong may not, the next time. (-ENOENT: of a parent.)
+ */
+static inline bool base_is_refused(int error)
+{
+	return error == -ESTALE || error == -EINVAL || error == -EFBIG || error == -ENOENT;
+}
 
 /* Accepts a zeroed struct, and leaves one that is not open. */
 void base_close(struct base *base);
@@ -79,7 +91,7 @@ bool base_is_flat(const struct base *base, uint64_t *ret_data_bytes);
  * Where the sectors from @first_sector on are, and how many of @limit_sectors
  * (at least 1) lie there in one piece. Sectors at and past the base's end, and
  * those that no layer has, are a hole. Any thread; the first look at a block of
- * a differencing VHD blocks for its bitmap. Returns 0, or -EIO: that bitmap could
+ * a differencing layer blocks for its bitmap. Returns 0, or -EIO: that bitmap could
  * not be read; the next call tries again.
  */
 int MUST_CHECK base_locate(const struct base *base, uint64_t first_sector, uint64_t limit_sectors,

@@ -12,6 +12,7 @@
 #include "image/base_own.h"
 #include "image/path.h"
 #include "sealblk/units.h"
+#include "vhd/vhdx_guid.h"
 
 /* ---- paths ---- */
 
@@ -101,6 +102,15 @@ static int take_hints(const struct base *base, int64_t *ret_mtime_ns, uint64_t *
 	return 0;
 }
 
+static void take_vhdx_ids(const struct layer *layer, uint8_t ret_disk_id[VHDX_GUID_BYTES],
+			  uint8_t ret_data_write_id[VHDX_GUID_BYTES])
+{
+	if (layer->format != BASE_VHDX)
+		return;
+	memcpy(ret_disk_id, layer->vhdx->metadata.disk_id, VHDX_GUID_BYTES);
+	memcpy(ret_data_write_id, layer->vhdx->info.data_write_id, VHDX_GUID_BYTES);
+}
+
 static int take_digest(const struct store *store, bool full, enum base_digest_kind *ret_kind,
 		       uint8_t ret_digest[BASE_DIGEST_BYTES])
 {
@@ -112,8 +122,11 @@ static int take_digest(const struct store *store, bool full, enum base_digest_ki
 static int take_parent(const struct layer *layer, bool full,
 		       struct base_parent_identity *ret_parent)
 {
-	memcpy(ret_parent->vhd_uuid, layer->vhd.uuid, sizeof(ret_parent->vhd_uuid));
-	ret_parent->vhd_timestamp_s = layer->vhd.created_s;
+	if (layer->format == BASE_VHD) {
+		memcpy(ret_parent->vhd_uuid, layer->vhd.uuid, sizeof(ret_parent->vhd_uuid));
+		ret_parent->vhd_timestamp_s = layer->vhd.created_s;
+	}
+	take_vhdx_ids(layer, ret_parent->vhdx_disk_id, ret_parent->vhdx_data_write_id);
 	ret_parent->file_bytes = layer->store.bytes;
 	return take_digest(&layer->store, full, &ret_parent->digest_kind, ret_parent->digest);
 }
@@ -132,6 +145,7 @@ static int take_content(struct base_identity *identity, const struct base *base,
 		memcpy(identity->footer, top->footer, sizeof(identity->footer));
 		identity->vhd_timestamp_s = top->vhd.created_s;
 	}
+	take_vhdx_ids(top, identity->vhdx_disk_id, identity->vhdx_data_write_id);
 	rc = take_hints(base, &identity->mtime_ns, &identity->inode);
 	if (rc == 0)
 		rc = take_digest(&top->store, full, &identity->digest_kind, identity->digest);
@@ -229,6 +243,21 @@ static int check_top_vhd(const struct base_identity *was, const struct base *bas
 	return -ESTALE;
 }
 
+/* What every VHDX of a chain has. @path: for messages. */
+static int check_vhdx(const struct layer *layer, const uint8_t was_disk_id[VHDX_GUID_BYTES],
+		      const uint8_t was_data_write_id[VHDX_GUID_BYTES], const char *path,
+		      struct problem *ret_problem)
+{
+	if (!vhdx_guid_is(layer->vhdx->metadata.disk_id, was_disk_id))
+		problem_set(ret_problem, "base", path, "has changed: VHDX disk id differs");
+	else if (!vhdx_guid_is(layer->vhdx->info.data_write_id, was_data_write_id))
+		problem_set(ret_problem, "base", path,
+			    "has changed: VHDX data write id differs: the disk was written to");
+	else
+		return 0;
+	return -ESTALE;
+}
+
 static int check_digest(const struct store *store, enum base_digest_kind kind,
 			const uint8_t was[BASE_DIGEST_BYTES], const char *path,
 			struct problem *ret_problem)
@@ -251,7 +280,10 @@ static int check_digest(const struct store *store, enum base_digest_kind kind,
 static int check_parent(const struct base_parent_identity *was, const struct layer *layer,
 			struct problem *ret_problem)
 {
-	int rc = check_vhd(layer, was->vhd_uuid, was->vhd_timestamp_s, layer->path, ret_problem);
+	int rc = layer->vhdx ? check_vhdx(layer, was->vhdx_disk_id, was->vhdx_data_write_id,
+					  layer->path, ret_problem)
+			     : check_vhd(layer, was->vhd_uuid, was->vhd_timestamp_s, layer->path,
+					 ret_problem);
 
 	if (rc < 0)
 		return rc;
@@ -300,6 +332,9 @@ int base_identity_check(const struct base_identity *identity, const struct base 
 		return 0;
 	if (rc == 0 && base->format == BASE_VHD)
 		rc = check_top_vhd(identity, base, path, ret_problem);
+	if (rc == 0 && base->format == BASE_VHDX)
+		rc = check_vhdx(base->layers[0], identity->vhdx_disk_id,
+				identity->vhdx_data_write_id, path, ret_problem);
 	if (rc == 0)
 		rc = check_digest(base_store(base), identity->digest_kind, identity->digest, path,
 				  ret_problem);

@@ -8,7 +8,7 @@
  *   base.path           string: as given by the user, for messages
  *   base.path_absolute  string: with symbolic links resolved
  *   base.path_relative  string: from the image's folder to the base
- *   base.format         string: "raw" or "vhd"
+ *   base.format         string: "raw", "vhd" or "vhdx"
  *   base.file_bytes     64 bits: length of the file
  *   base.disk_bytes     64 bits: size of the disk in it
  *   base.digest_kind    string: "sha256-full" or "sha256-sampled"
@@ -18,12 +18,18 @@
  *   base.vhd_uuid       16 bytes      (format "vhd" only, as are the next two)
  *   base.vhd_timestamp  32 bits: seconds since 2000-01-01 UTC, from the footer
  *   base.footer         512 bytes: the VHD footer verbatim
+ *   base.vhdx_disk_id        16 bytes (format "vhdx" only, as is the next): a GUID as on disk
+ *   base.vhdx_data_write_id  16 bytes: the GUID that changes when the disk does
  *   base.owned_footer   512 bytes: only of an owned base, see base_own.h; its footer
  *                       from then on, all else being as it was before
  *
  * and for each parent of a differencing VHD, N = 1 for the nearest:
  *
  *   base.parent.N.vhd_uuid, .vhd_timestamp, .file_bytes, .digest_kind, .digest
+ *
+ * or of a differencing VHDX:
+ *
+ *   base.parent.N.vhdx_disk_id, .vhdx_data_write_id, .file_bytes, .digest_kind, .digest
  */
 #ifndef IMAGE_BASE_IDENTITY_H
 #define IMAGE_BASE_IDENTITY_H
@@ -36,10 +42,12 @@
 #include "image/base_digest.h"
 #include "sealblk/seal_format.h"
 
-/* A file further down in a chain of differencing VHDs. */
+/* A file further down in a chain of differencing VHDs or VHDXs. */
 struct base_parent_identity {
 	uint8_t vhd_uuid[VHD_UUID_BYTES];
 	uint32_t vhd_timestamp_s;
+	uint8_t vhdx_disk_id[VHDX_GUID_BYTES];
+	uint8_t vhdx_data_write_id[VHDX_GUID_BYTES];
 	uint64_t file_bytes;
 	enum base_digest_kind digest_kind;
 	uint8_t digest[BASE_DIGEST_BYTES];
@@ -64,6 +72,12 @@ struct base_identity {
 	uint8_t footer[VHD_FOOTER_BYTES];
 	bool owned;
 	uint8_t owned_footer[VHD_FOOTER_BYTES]; /* if @owned */
+
+	/* BASE_VHDX. */
+	uint8_t vhdx_disk_id[VHDX_GUID_BYTES];
+	uint8_t vhdx_data_write_id[VHDX_GUID_BYTES];
+
+	/* Either of the two. */
 	unsigned int nr_parents;
 	struct base_parent_identity parents[BASE_LAYERS_MAX - 1];
 };

@@ -33,7 +33,7 @@ struct field {
 #define FIELD(name, kind, member)	 FIELD_OF(base_identity, name, kind, member)
 #define PARENT_FIELD(name, kind, member) FIELD_OF(base_parent_identity, name, kind, member)
 
-/* The format comes first: it says whether the fields of VHDs follow. */
+/* The format comes first: it says which fields of its own follow. */
 static const struct field fields[] = {
 	FIELD("base.format", FIELD_FORMAT, format),
 	FIELD("base.path", FIELD_STRING, path),
@@ -53,6 +53,11 @@ static const struct field vhd_fields[] = {
 	FIELD("base.footer", FIELD_BYTES, footer),
 };
 
+static const struct field vhdx_fields[] = {
+	FIELD("base.vhdx_disk_id", FIELD_BYTES, vhdx_disk_id),
+	FIELD("base.vhdx_data_write_id", FIELD_BYTES, vhdx_data_write_id),
+};
+
 static const struct field owned_field = FIELD("base.owned_footer", FIELD_BYTES, owned_footer);
 
 /* Behind "base.parent.N.". The first one tells whether there is such a parent. */
@@ -62,6 +67,26 @@ static const struct field parent_fields[] = {
 	PARENT_FIELD("file_bytes", FIELD_U64, file_bytes),
 	PARENT_FIELD("digest_kind", FIELD_DIGEST_KIND, digest_kind),
 	PARENT_FIELD("digest", FIELD_BYTES, digest),
+};
+
+static const struct field vhdx_parent_fields[] = {
+	PARENT_FIELD("vhdx_disk_id", FIELD_BYTES, vhdx_disk_id),
+	PARENT_FIELD("vhdx_data_write_id", FIELD_BYTES, vhdx_data_write_id),
+	PARENT_FIELD("file_bytes", FIELD_U64, file_bytes),
+	PARENT_FIELD("digest_kind", FIELD_DIGEST_KIND, digest_kind),
+	PARENT_FIELD("digest", FIELD_BYTES, digest),
+};
+
+/* What a format has beside the fields that all have. */
+static const struct {
+	const struct field *fields;
+	size_t nr_fields;
+	const struct field *parent_fields;
+	size_t nr_parent_fields; /* 0: it has no parents */
+} format_fields[BASE_FORMATS] = {
+	[BASE_VHD] = { vhd_fields, ARRAY_LEN(vhd_fields), parent_fields, ARRAY_LEN(parent_fields) },
+	[BASE_VHDX] = { vhdx_fields, ARRAY_LEN(vhdx_fields), vhdx_parent_fields,
+			ARRAY_LEN(vhdx_parent_fields) },
 };
 
 enum { PARENT_NAME_BYTES = 64 };
@@ -134,12 +159,13 @@ static int encode_fields(const struct base_identity *identity, const struct fiel
 static int encode_parent(const struct base_identity *identity, unsigned int number,
 			 struct seal_names *names)
 {
+	const struct field *list = format_fields[identity->format].parent_fields;
 	char name[PARENT_NAME_BYTES];
 	int rc = 0;
 
-	for (size_t i = 0; i < ARRAY_LEN(parent_fields) && rc == 0; i++)
-		rc = encode_field(&identity->parents[number - 1], &parent_fields[i],
-				  parent_name(number, &parent_fields[i], name), names);
+	for (size_t i = 0; i < format_fields[identity->format].nr_parent_fields && rc == 0; i++)
+		rc = encode_field(&identity->parents[number - 1], &list[i],
+				  parent_name(number, &list[i], name), names);
 	return rc;
 }
 
@@ -148,10 +174,10 @@ int base_identity_encode(const struct base_identity *identity, struct seal_names
 	int rc;
 
 	rc = encode_fields(identity, fields, ARRAY_LEN(fields), names);
-	if (rc < 0 || identity->format != BASE_VHD)
-		return rc;
-	rc = encode_fields(identity, vhd_fields, ARRAY_LEN(vhd_fields), names);
-	if (rc == 0 && identity->owned)
+	if (rc == 0)
+		rc = encode_fields(identity, format_fields[identity->format].fields,
+				   format_fields[identity->format].nr_fields, names);
+	if (rc == 0 && identity->owned && identity->format == BASE_VHD)
 		rc = encode_fields(identity, &owned_field, 1, names);
 	for (unsigned int number = 1; number <= identity->nr_parents && rc == 0; number++)
 		rc = encode_parent(identity, number, names);
@@ -277,25 +303,26 @@ static int check_kind(enum base_digest_kind kind, uint64_t file_bytes)
 	return kind == BASE_DIGEST_SAMPLED && file_bytes <= BASE_SAMPLED_ABOVE_BYTES ? -EBADMSG : 0;
 }
 
-static bool has_parent(const struct seal_names *names, unsigned int number)
+static bool has_parent(const struct seal_names *names, enum base_format format, unsigned int number)
 {
 	char name[PARENT_NAME_BYTES];
 	const uint8_t *value;
 	size_t value_bytes;
 
-	return names_find(names, parent_name(number, &parent_fields[0], name), &value,
-			  &value_bytes) == 0;
+	return format_fields[format].nr_parent_fields > 0 &&
+	       names_find(names, parent_name(number, &format_fields[format].parent_fields[0], name),
+			  &value, &value_bytes) == 0;
 }
 
-static int decode_parent(const struct seal_names *names, unsigned int number,
-			 struct base_parent_identity *parent)
+static int decode_parent(const struct seal_names *names, enum base_format format,
+			 unsigned int number, struct base_parent_identity *parent)
 {
+	const struct field *list = format_fields[format].parent_fields;
 	char name[PARENT_NAME_BYTES];
 	int rc = 0;
 
-	for (size_t i = 0; i < ARRAY_LEN(parent_fields) && rc == 0; i++)
-		rc = decode_field(names, &parent_fields[i],
-				  parent_name(number, &parent_fields[i], name), parent);
+	for (size_t i = 0; i < format_fields[format].nr_parent_fields && rc == 0; i++)
+		rc = decode_field(names, &list[i], parent_name(number, &list[i], name), parent);
 	return rc < 0 ? rc : check_kind(parent->digest_kind, parent->file_bytes);
 }
 
@@ -304,10 +331,10 @@ static int decode_parents(const struct seal_names *names, struct base_identity *
 {
 	int rc = 0;
 
-	while (rc == 0 && has_parent(names, identity->nr_parents + 1)) {
+	while (rc == 0 && has_parent(names, identity->format, identity->nr_parents + 1)) {
 		if (identity->nr_parents == ARRAY_LEN(identity->parents))
 			return -EBADMSG;
-		rc = decode_parent(names, identity->nr_parents + 1,
+		rc = decode_parent(names, identity->format, identity->nr_parents + 1,
 				   &identity->parents[identity->nr_parents]);
 		identity->nr_parents++;
 	}
@@ -344,13 +371,14 @@ int base_identity_decode(const struct seal_names *names, struct base_identity *r
 	if (rc < 0)
 		return rc;
 	rc = decode_fields(names, fields, ARRAY_LEN(fields), &identity);
-	if (rc == 0 && identity.format == BASE_VHD)
-		rc = decode_fields(names, vhd_fields, ARRAY_LEN(vhd_fields), &identity);
+	if (rc == 0)
+		rc = decode_fields(names, format_fields[identity.format].fields,
+				   format_fields[identity.format].nr_fields, &identity);
 	if (rc == 0)
 		rc = check_kind(identity.digest_kind, identity.file_bytes);
 	if (rc == 0)
 		rc = decode_owned(names, &identity);
-	if (rc == 0 && identity.format == BASE_VHD)
+	if (rc == 0)
 		rc = decode_parents(names, &identity);
 	if (rc < 0)
 		return rc;

@@ -19,12 +19,15 @@ int base_own_prepare(struct base_identity *identity, const struct base *base,
 {
 	const struct layer *top = base->layers[0];
 
-	if (base->format != BASE_VHD)
+	if (base->format == BASE_RAW)
 		return refuse(top,
 			      "a raw file has no unique id, by which others over it could tell "
 			      "that it changes; make it a fixed VHD",
 			      ret_problem);
-	if (top->bat)
+	if (base->format == BASE_VHDX)
+		return refuse(top, "it is a VHDX, whose disk is in pieces; make it a fixed VHD",
+			      ret_problem);
+	if (!layer_is_flat(top))
 		return refuse(top,
 			      "it is a dynamic or differencing VHD, whose disk is in pieces; make "
 			      "it a fixed VHD",

@@ -82,20 +82,40 @@ static bool begins_with_footer(const struct ends *ends)
 	return vhd_footer_has_cookie(ends->head, VHD_FOOTER_BYTES);
 }
 
-/* A file so called whose footer is gone was cut; it must not pass for a raw disk. */
-static bool is_called_vhd(const char *path)
+static bool is_called(const char *path, const char *suffix)
 {
-	size_t length = strlen(path);
+	size_t length = strlen(path), suffix_length = strlen(suffix);
 
-	return length > 4 && strcasecmp(path + length - 4, ".vhd") == 0;
+	return length > suffix_length && strcasecmp(path + length - suffix_length, suffix) == 0;
 }
 
+/*
+ * The name comes first: a file so called whose footer is gone was cut, and must not
+ * pass for a raw disk. The head of a fixed VHD and the tail of a VHDX are what a
+ * guest wrote there: if the name says nothing and both look right, neither is
+ * believed (BASE_AUTO).
+ */
 static enum base_format guess_format(const struct ends *ends, const char *path)
 {
-	return is_called_vhd(path) || ends_in_footer(ends) || ends_in_old_footer(ends) ||
-			       begins_with_footer(ends)
-		       ? BASE_VHD
-		       : BASE_RAW;
+	const bool is_vhd = ends_in_footer(ends) || ends_in_old_footer(ends) ||
+			    begins_with_footer(ends);
+	const bool is_vhdx = vhdx_has_signature(ends->head, sizeof(ends->head));
+
+	if (is_called(path, ".vhd"))
+		return BASE_VHD;
+	if (is_called(path, ".vhdx"))
+		return BASE_VHDX;
+	if (is_vhd && is_vhdx)
+		return BASE_AUTO;
+	return is_vhd ? BASE_VHD : is_vhdx ? BASE_VHDX : BASE_RAW;
+}
+
+static int refuse_unclear(const struct layer *layer, struct problem *ret_problem)
+{
+	problem_set(ret_problem, "base", layer->path,
+		    "looks like a VHDX at its head and a VHD at its tail: say which, with :vhdx "
+		    "or :vhd behind its name");
+	return -EINVAL;
 }
 
 /* ---- VHD ---- */
@@ -177,6 +197,8 @@ static int settle_dynamic(struct layer *layer, bool footer_at_end, struct proble
 	if (vhd_dynamic_decode(header, &layer->vhd, layer->disk_bytes, &extent, &layer->dynamic,
 			       &problem) < 0)
 		return tell(layer, &problem, ret_problem);
+	layer->nr_blocks = layer->dynamic.nr_blocks;
+	layer->block_sectors = layer->dynamic.block_sectors;
 	r = read_bat(layer, &extent, ret_problem);
 	if (r == 0 && layer_has_parent(layer) && layer_init_bitmaps(layer) < 0)
 		r = cannot_read(layer, -ENOMEM, ret_problem);
@@ -245,8 +267,18 @@ static int settle(struct layer *layer, enum base_format wanted, const struct lay
 	layer->is_owned = vhd_footer_is_owned(ends.tail);
 	if (wanted == BASE_AUTO)
 		wanted = guess_format(&ends, layer->path);
-	return wanted == BASE_VHD ? settle_vhd(layer, &ends, child, ret_problem)
-				  : settle_raw(layer, ret_problem);
+	switch (wanted) {
+	case BASE_VHD:
+		return settle_vhd(layer, &ends, child, ret_problem);
+	case BASE_VHDX:
+		return layer_settle_vhdx(layer, child, ret_problem);
+	case BASE_RAW:
+		return settle_raw(layer, ret_problem);
+	case BASE_AUTO:
+	case BASE_FORMATS:
+		break;
+	}
+	return refuse_unclear(layer, ret_problem);
 }
 
 static int open_store(struct layer *layer, int fd, const char *path, struct problem *ret_problem)
@@ -312,6 +344,7 @@ struct layer *layer_close(struct layer *layer)
 	layer_done_bitmaps(layer);
 	store_close(&layer->store);
 	free(layer->bat);
+	vhdx_free(layer->vhdx);
 	free(layer->path);
 	free(layer);
 	return NULL;

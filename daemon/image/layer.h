@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A layer: one file of a base. A raw file and a fixed VHD are their disk, byte
- * for byte; of a dynamic VHD the BAT tells where its blocks are; of a
+ * for byte; of a dynamic VHD and any VHDX the BAT tells where its blocks are; of a
  * differencing one, bitmaps also tell which sectors of a block it has, the
  * others being its parent's, the next layer.
  */
@@ -16,6 +16,7 @@
 
 #include "base/compiler.h"
 #include "image/problem.h"
+#include "image/vhdx_file.h"
 #include "request/base_place.h"
 #include "store/store.h"
 #include "vhd/dynamic.h"
@@ -25,6 +26,7 @@ enum base_format {
 	BASE_AUTO, /* only asked for, never found */
 	BASE_RAW,
 	BASE_VHD,
+	BASE_VHDX,
 	BASE_FORMATS,
 };
 
@@ -34,8 +36,8 @@ struct layer {
 	char *path; /* for messages, and to find the parent */
 	uint64_t device;
 	enum base_format format;
-	uint64_t disk_bytes; /* a multiple of 512, not 0; of a parent: its child's */
-	uint64_t data_bytes; /* without a BAT: of the file's head that are the disk's */
+	uint64_t disk_bytes; /* a multiple of 512, not 0; of a VHD's parent: its child's */
+	uint64_t data_bytes; /* not in blocks: of the file's head that are the disk's */
 
 	/* BASE_VHD. */
 	struct vhd_info vhd;
@@ -44,12 +46,19 @@ struct layer {
 
 	/* Dynamic and differencing. */
 	struct vhd_dynamic dynamic;
-	be32 *bat; /* NULL: the file is the disk */
+	be32 *bat;
+
+	/* BASE_VHDX; else NULL. */
+	struct vhdx *vhdx;
+
+	/* Dynamic and differencing VHDs, VHDX. 0: the file is the disk. */
+	uint32_t nr_blocks;
+	uint32_t block_sectors;
 
 	/*
 	 * Differencing: a bitmap per block, in reserved memory that costs nothing
 	 * until it is used, and whether it has been read. Filled in under the lock,
-	 * read without it once marked.
+	 * read without it once marked. A bit per sector, the most significant first.
 	 */
 	uint8_t *bitmaps;
 	uint64_t bitmaps_bytes;
@@ -62,7 +71,7 @@ struct layer {
  * exclusively when @fd is writable as well; a parent (@child not NULL) is held
  * against what the child says of it.
  * @fd: owned by the layer from here, closed on failure too. @wanted: as
- * base_open(); a parent is always a VHD.
+ * base_open(); a parent is of its child's format.
  *
  * Blocks: waits LOCK_WAIT_MS for the lock, reads headers and BAT. Returns 0
  * (layer_close() it) or, with *ret_problem: -EINVAL: damaged, lying or empty;
@@ -78,7 +87,15 @@ struct layer *layer_close(struct layer *layer);
 
 static inline bool layer_has_parent(const struct layer *layer)
 {
+	if (layer->vhdx)
+		return layer->vhdx->metadata.has_parent;
 	return layer->format == BASE_VHD && layer->vhd.disk_type == VHD_DIFFERENCING;
+}
+
+/* Is the file the disk, byte for byte? */
+static inline bool layer_is_flat(const struct layer *layer)
+{
+	return layer->nr_blocks == 0;
 }
 
 /*
@@ -89,6 +106,13 @@ static inline bool layer_has_parent(const struct layer *layer)
  */
 int MUST_CHECK layer_locate(const struct layer *layer, uint64_t first_sector,
 			    uint64_t limit_sectors, struct base_place *ret_place);
+
+/*
+ * layer_vhdx.c: read the VHDX in layer->store, as layer_open() does; the layer's
+ * child, if it has one, is a VHDX, too.
+ */
+int MUST_CHECK layer_settle_vhdx(struct layer *layer, const struct layer *child,
+				 struct problem *ret_problem);
 
 /* layer_locate.c: set aside the memory for bitmaps. Returns 0 or -ENOMEM. */
 int MUST_CHECK layer_init_bitmaps(struct layer *layer);

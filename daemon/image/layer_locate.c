@@ -10,15 +10,20 @@
 
 /* ---- bitmaps ---- */
 
+/* Of a block: those that have a meaning. */
+static uint32_t bitmap_bytes(const struct layer *layer)
+{
+	return (layer->block_sectors + 7) / 8;
+}
+
 int layer_init_bitmaps(struct layer *layer)
 {
 	void *memory;
 
-	layer->bitmap_read = calloc(layer->dynamic.nr_blocks, sizeof(*layer->bitmap_read));
+	layer->bitmap_read = calloc(layer->nr_blocks, sizeof(*layer->bitmap_read));
 	if (!layer->bitmap_read)
 		return -ENOMEM;
-	layer->bitmaps_bytes =
-		(uint64_t)layer->dynamic.nr_blocks * vhd_bitmap_bytes(&layer->dynamic);
+	layer->bitmaps_bytes = (uint64_t)layer->nr_blocks * bitmap_bytes(layer);
 	memory = mmap(NULL, layer->bitmaps_bytes, PROT_READ | PROT_WRITE,
 		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (memory == MAP_FAILED)
@@ -37,21 +42,47 @@ void layer_done_bitmaps(struct layer *layer)
 	pthread_mutex_destroy(&layer->bitmap_lock);
 }
 
-static int read_bitmap(const struct layer *layer, uint64_t block, uint8_t *ret_bitmap)
+/* It is a part of the bitmap block of the chunk. */
+static int read_vhdx_bitmap(const struct layer *layer, uint32_t block, uint8_t *ret_bitmap)
 {
-	uint64_t at = sectors_to_bytes(be32_get(layer->bat[block]));
+	const struct vhdx *vhdx = layer->vhdx;
+	const uint32_t entry = vhdx_bitmap_entry(&vhdx->layout, block);
+	const uint32_t nr_bytes = vhdx->metadata.block_bytes / vhdx->metadata.logical_bytes / 8;
+	uint8_t bytes[VHDX_BLOCK_BYTES_MAX / SECTOR_BYTES / 8];
+	int r = vhdx_read_at(vhdx, &layer->store,
+			     vhdx_entry_offset(vhdx->bat[entry]) +
+				     (uint64_t)(block % vhdx->layout.chunk_ratio) * nr_bytes,
+			     bytes, nr_bytes);
+
+	if (r == 0)
+		vhdx_bitmap_convert(bytes, vhdx->metadata.logical_bytes, ret_bitmap,
+				    bitmap_bytes(layer));
+	return r;
+}
+
+static int read_vhd_bitmap(const struct layer *layer, uint32_t block, uint8_t *ret_bitmap)
+{
+	return layer_read(&layer->store, sectors_to_bytes(be32_get(layer->bat[block])), ret_bitmap,
+			  bitmap_bytes(layer));
+}
+
+static int read_bitmap(const struct layer *layer, uint32_t block, uint8_t *ret_bitmap)
+{
+	int r;
 
 	if (atomic_load(&layer->bitmap_read[block])) /* another thread was faster */
 		return 0;
-	if (layer_read(&layer->store, at, ret_bitmap, vhd_bitmap_bytes(&layer->dynamic)) < 0)
+	r = layer->vhdx ? read_vhdx_bitmap(layer, block, ret_bitmap)
+			: read_vhd_bitmap(layer, block, ret_bitmap);
+	if (r < 0)
 		return -EIO;
 	atomic_store(&layer->bitmap_read[block], true);
 	return 0;
 }
 
-static int bitmap_of(const struct layer *layer, uint64_t block, const uint8_t **ret_bitmap)
+static int bitmap_of(const struct layer *layer, uint32_t block, const uint8_t **ret_bitmap)
 {
-	uint8_t *bitmap = layer->bitmaps + block * vhd_bitmap_bytes(&layer->dynamic);
+	uint8_t *bitmap = layer->bitmaps + (uint64_t)block * bitmap_bytes(layer);
 	/* The lock is no part of what is frozen. */
 	pthread_mutex_t *lock = (pthread_mutex_t *)(uintptr_t)&layer->bitmap_lock;
 	int r = 0;
@@ -63,6 +94,66 @@ static int bitmap_of(const struct layer *layer, uint64_t block, const uint8_t **
 	}
 	*ret_bitmap = bitmap;
 	return r;
+}
+
+/* ---- blocks ---- */
+
+enum block_kind {
+	BLOCK_ABSENT, /* the parent's; zeros without one */
+	BLOCK_ZERO,   /* zeros, whatever the parent has */
+	BLOCK_HERE,
+	BLOCK_IN_PART, /* its bitmap tells */
+};
+
+static enum block_kind vhdx_block_kind(le64 entry)
+{
+	switch (vhdx_entry_state(entry)) {
+	case VHDX_BLOCK_FULLY_PRESENT:
+		return BLOCK_HERE;
+	case VHDX_BLOCK_PARTIALLY_PRESENT:
+		return BLOCK_IN_PART;
+	case VHDX_BLOCK_NOT_PRESENT:
+		return BLOCK_ABSENT;
+	/* Of the first and the last, anything may be read. */
+	case VHDX_BLOCK_UNDEFINED:
+	case VHDX_BLOCK_ZERO:
+	case VHDX_BLOCK_UNMAPPED:
+		break;
+	}
+	return BLOCK_ZERO;
+}
+
+static enum block_kind kind_of(const struct layer *layer, uint32_t block)
+{
+	if (layer->vhdx)
+		return vhdx_block_kind(
+			layer->vhdx->bat[vhdx_block_entry(&layer->vhdx->layout, block)]);
+	if (be32_get(layer->bat[block]) == VHD_BLOCK_UNUSED)
+		return BLOCK_ABSENT;
+	/* Without a parent no bitmap is needed: what it does not name is zeros in the file too. */
+	return layer_has_parent(layer) ? BLOCK_IN_PART : BLOCK_HERE;
+}
+
+/* Where the data of a block that is here begins. */
+static uint64_t block_offset(const struct layer *layer, uint32_t block)
+{
+	if (layer->vhdx)
+		return vhdx_entry_offset(
+			layer->vhdx->bat[vhdx_block_entry(&layer->vhdx->layout, block)]);
+	return sectors_to_bytes((uint64_t)be32_get(layer->bat[block]) +
+				layer->dynamic.bitmap_sectors);
+}
+
+/* Sectors from @first_sector on, @limit at most, whose blocks are of one kind. */
+static uint64_t alike_sectors(const struct layer *layer, uint64_t first_sector, uint64_t limit)
+{
+	uint64_t block = first_sector / layer->block_sectors;
+	const enum block_kind kind = kind_of(layer, (uint32_t)block);
+	uint64_t nr = 0;
+
+	while (nr < limit && kind_of(layer, (uint32_t)block) == kind)
+		nr = ++block * layer->block_sectors - first_sector;
+	return min_u64(nr, limit);
 }
 
 /* ---- places ---- */
@@ -102,53 +193,62 @@ static int locate_flat(const struct layer *layer, uint64_t first_sector, uint64_
 		    ret_place);
 }
 
-/* Sectors from @first_sector on, @limit at most, whose blocks are not in the file. */
-static uint64_t unused_sectors(const struct layer *layer, uint64_t first_sector, uint64_t limit)
+/* A block that a VHDX's log has only just appended need not be in the file: it is zeros. */
+static int in_block(const struct layer *layer, uint64_t first_sector, uint64_t nr_sectors,
+		    struct base_place *ret_place)
 {
-	uint64_t block_sectors = layer->dynamic.block_sectors;
-	uint64_t block = first_sector / block_sectors;
-	uint64_t nr = 0;
+	const uint64_t within = first_sector % layer->block_sectors;
+	const uint64_t offset =
+		block_offset(layer, (uint32_t)(first_sector / layer->block_sectors)) +
+		sectors_to_bytes(within);
 
-	while (nr < limit && be32_get(layer->bat[block]) == VHD_BLOCK_UNUSED)
-		nr = ++block * block_sectors - first_sector;
-	return min_u64(nr, limit);
+	if (offset >= layer->store.bytes)
+		return hole(layer, nr_sectors, ret_place);
+	return here(layer, offset, nr_sectors,
+		    min_u64(sectors_to_bytes(nr_sectors), layer->store.bytes - offset), ret_place);
+}
+
+static int in_block_in_part(const struct layer *layer, uint64_t first_sector, uint64_t nr_sectors,
+			    struct base_place *ret_place)
+{
+	const uint32_t within = (uint32_t)(first_sector % layer->block_sectors);
+	const uint8_t *bitmap;
+	bool is_here;
+	int r = bitmap_of(layer, (uint32_t)(first_sector / layer->block_sectors), &bitmap);
+
+	if (r < 0)
+		return r;
+	nr_sectors = vhd_bitmap_run(bitmap, within, within + (uint32_t)nr_sectors, &is_here);
+	return is_here ? in_block(layer, first_sector, nr_sectors, ret_place)
+		       : parents(nr_sectors, ret_place);
 }
 
 int layer_locate(const struct layer *layer, uint64_t first_sector, uint64_t limit_sectors,
 		 struct base_place *ret_place)
 {
-	const struct vhd_dynamic *dynamic = &layer->dynamic;
 	uint64_t disk_sectors = layer->disk_bytes / SECTOR_BYTES;
-	const uint8_t *bitmap;
-	uint64_t block, data_sector;
-	uint32_t within, nr;
-	bool is_here;
-	int r;
+	uint64_t block_rest;
 
 	assert(limit_sectors > 0);
 	if (first_sector >= disk_sectors)
 		return hole(layer, limit_sectors, ret_place);
 	limit_sectors = min_u64(limit_sectors, disk_sectors - first_sector);
-	if (!layer->bat)
+	if (layer_is_flat(layer))
 		return locate_flat(layer, first_sector, limit_sectors, ret_place);
 
-	block = first_sector / dynamic->block_sectors;
-	within = (uint32_t)(first_sector % dynamic->block_sectors);
-	if (be32_get(layer->bat[block]) == VHD_BLOCK_UNUSED) {
-		limit_sectors = unused_sectors(layer, first_sector, limit_sectors);
+	block_rest =
+		min_u64(limit_sectors, layer->block_sectors - first_sector % layer->block_sectors);
+	switch (kind_of(layer, (uint32_t)(first_sector / layer->block_sectors))) {
+	case BLOCK_HERE:
+		return in_block(layer, first_sector, block_rest, ret_place);
+	case BLOCK_IN_PART:
+		return in_block_in_part(layer, first_sector, block_rest, ret_place);
+	case BLOCK_ABSENT:
+		limit_sectors = alike_sectors(layer, first_sector, limit_sectors);
 		return layer_has_parent(layer) ? parents(limit_sectors, ret_place)
 					       : hole(layer, limit_sectors, ret_place);
+	case BLOCK_ZERO:
+		break;
 	}
-	/* Without a parent no bitmap is needed: what it does not name is zeros in the file too. */
-	nr = (uint32_t)min_u64(limit_sectors, dynamic->block_sectors - within);
-	if (layer_has_parent(layer)) {
-		r = bitmap_of(layer, block, &bitmap);
-		if (r < 0)
-			return r;
-		nr = vhd_bitmap_run(bitmap, within, within + nr, &is_here);
-		if (!is_here)
-			return parents(nr, ret_place);
-	}
-	data_sector = (uint64_t)be32_get(layer->bat[block]) + dynamic->bitmap_sectors + within;
-	return here(layer, sectors_to_bytes(data_sector), nr, sectors_to_bytes(nr), ret_place);
+	return hole(layer, alike_sectors(layer, first_sector, limit_sectors), ret_place);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* From a differencing VHD to its parent: see parent.h. */
+/* From a differencing VHD or VHDX to its parent: see parent.h. */
 #include "image/parent.h"
 
 #include <errno.h>
@@ -10,6 +10,7 @@
 
 #include "image/path.h"
 #include "vhd/locator.h"
+#include "vhd/vhdx_guid.h"
 
 /* ---- the check ---- */
 
@@ -67,6 +68,30 @@ int parent_check(const struct layer *parent, const struct layer *child, struct p
 	return check_timestamp(parent, child, ret_problem);
 }
 
+int parent_check_vhdx(const struct layer *parent, const struct layer *child,
+		      struct problem *ret_problem)
+{
+	const struct vhdx_parent *wanted = &child->vhdx->parent;
+	const uint8_t *id = parent->vhdx->info.data_write_id;
+	const uint32_t parent_bytes = parent->vhdx->metadata.logical_bytes;
+	const uint32_t child_bytes = child->vhdx->metadata.logical_bytes;
+
+	if (!vhdx_guid_is(id, wanted->linkage) &&
+	    !(wanted->has_linkage2 && vhdx_guid_is(id, wanted->linkage2))) {
+		problem_set(ret_problem, "base", parent->path,
+			    "is not the parent of %s, or has changed since: its data write id is "
+			    "another",
+			    child->path);
+		return -ESTALE;
+	}
+	if (parent_bytes == child_bytes)
+		return 0;
+	problem_set(ret_problem, "base", parent->path,
+		    "has logical sectors of %" PRIu32 " bytes, its child %s of %" PRIu32,
+		    parent_bytes, child->path, child_bytes);
+	return -EINVAL;
+}
+
 /* ---- the way to it ---- */
 
 static int open_directly(void *arg, const char *path, int *ret_fd)
@@ -119,7 +144,8 @@ static int try_path(const struct search *search, const char *path, struct layer 
 	int r = search->opener->open_file(search->opener->arg, path, &fd);
 
 	if (r == 0)
-		return layer_open(fd, path, BASE_VHD, search->child, ret_parent, problem);
+		return layer_open(fd, path, search->child->format, search->child, ret_parent,
+				  problem);
 	if (r == -ENOENT || r == -ENOTDIR) {
 		problem_set(problem, "base", search->child->path, "its parent %s is missing", path);
 		return -ENOENT;
@@ -134,24 +160,42 @@ static bool says_more(const struct search *search, int result)
 	return search->result == -ENOENT && (result != -ENOENT || search->problem->text[0] == 0);
 }
 
+static void follow(struct search *search, const char *path)
+{
+	struct problem problem = { 0 };
+	int r = try_path(search, path, &search->parent, &problem);
+
+	if (r < 0 && !says_more(search, r))
+		return;
+	search->result = r;
+	*search->problem = problem;
+}
+
 /* Follow the locators of @platform until the parent is found. */
 static void try_locators(struct search *search, uint32_t platform)
 {
 	for (unsigned int i = 0; i < VHD_LOCATORS && search->result < 0; i++) {
 		const struct vhd_locator *locator = &search->child->dynamic.locators[i];
-		struct problem problem = { 0 };
 		char path[PATH_BYTES_MAX];
-		int r;
 
-		if (be32_get(locator->platform) != platform ||
-		    read_locator(search->child, locator, path) < 0)
-			continue;
-		r = try_path(search, path, &search->parent, &problem);
-		if (r < 0 && !says_more(search, r))
-			continue;
-		search->result = r;
-		*search->problem = problem;
+		if (be32_get(locator->platform) == platform &&
+		    read_locator(search->child, locator, path) == 0)
+			follow(search, path);
 	}
+}
+
+static void try_vhdx_paths(struct search *search)
+{
+	const struct vhdx_parent *parent = &search->child->vhdx->parent;
+	char path[PATH_BYTES_MAX];
+
+	if (parent->relative_path[0] &&
+	    path_beside(search->child->path, parent->relative_path, path) == 0)
+		follow(search, path);
+	/* "//?/C:/..." and "//?/server/share/..." are of another system. */
+	if (search->result < 0 && parent->absolute_path[0] == '/' &&
+	    parent->absolute_path[1] != '/')
+		follow(search, parent->absolute_path);
 }
 
 int parent_open(const struct layer *child, const struct base_opener *opener,
@@ -165,8 +209,12 @@ int parent_open(const struct layer *child, const struct base_opener *opener,
 	};
 
 	ret_problem->text[0] = 0;
-	try_locators(&search, VHD_PLATFORM_RELATIVE);
-	try_locators(&search, VHD_PLATFORM_ABSOLUTE);
+	if (child->vhdx) {
+		try_vhdx_paths(&search);
+	} else {
+		try_locators(&search, VHD_PLATFORM_RELATIVE);
+		try_locators(&search, VHD_PLATFORM_ABSOLUTE);
+	}
 	if (search.result < 0) {
 		if (ret_problem->text[0] == 0)
 			problem_set(ret_problem, "base", child->path,

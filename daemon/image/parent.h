@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* From a differencing VHD to its parent. */
+/* From a differencing VHD or VHDX to its parent. */
 #ifndef IMAGE_PARENT_H
 #define IMAGE_PARENT_H
 
@@ -19,10 +19,10 @@ extern const struct base_opener base_opener_direct;
 
 /*
  * Find and open the parent of @child, which layer_has_parent(): by its relative
- * locators (from the folder where the child lies), then by its absolute ones.
+ * paths (from the folder where the child lies), then by its absolute ones.
  * The first file that is the parent is taken; if none is, *ret_problem is about
  * the first that was there.
- * Returns 0 (layer_close() it) or, with *ret_problem: -ENOENT: no locator leads
+ * Returns 0 (layer_close() it) or, with *ret_problem: -ENOENT: no path leads
  * to a file; or what opening or layer_open() said.
  */
 int MUST_CHECK parent_open(const struct layer *child, const struct base_opener *opener,
@@ -38,5 +38,15 @@ int MUST_CHECK parent_open(const struct layer *child, const struct base_opener *
  */
 int MUST_CHECK parent_check(const struct layer *parent, const struct layer *child,
 			    struct problem *ret_problem);
+
+/*
+ * Is the VHDX @parent (parent->vhdx has been read) what the VHDX @child was made
+ * from? Its data write id must be the recorded one, its logical sectors of the
+ * same size. The disks may differ in size: what a child has more is zeros.
+ * Returns 0 or, with *ret_problem: -ESTALE: another, or changed since; -EINVAL:
+ * the sectors differ.
+ */
+int MUST_CHECK parent_check_vhdx(const struct layer *parent, const struct layer *child,
+				 struct problem *ret_problem);
 
 #endif

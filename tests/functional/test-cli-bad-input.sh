@@ -74,9 +74,9 @@ refuse 1 'directory' create --size 1M --key-file . new
 refuse 1 'passphrase file empty: ' create --size 1M --passphrase-file empty new
 refuse 1 'passphrase file empty-line: ' create --size 1M --passphrase-file empty-line new
 refuse 1 'base none: .*No such file' create --base none --key-file key new
-refuse 1 'base empty: the file is empty' create --base empty --key-file key new
+refuse 3 'base empty: the file is empty' create --base empty --key-file key new
 refuse 1 'base \.: ' create --base . --key-file key new
-refuse 1 'base junk: .*VHD footer' create --base junk:vhd --key-file key new
+refuse 3 'base junk: .*VHD footer' create --base junk:vhd --key-file key new
 refuse 1 '--size cannot make it smaller' create --base base.raw --size 1M --key-file key new
 refuse 1 'none/new: .*No such file' create --size 1M --key-file key none/new
 refuse 1 'none: .*No such file' info none

@@ -60,13 +60,13 @@ echo "--- lies"
 for lie in header block-size geometry bat-short bat-long bat-outside bat-on-header \
 	block-on-header block-on-bat block-on-footer block-outside blocks-overlap; do
 	"$make_layer" --size $((8 << 20)) --seed 5 --lie $lie lie.vhd lie.raw
-	expect_exit 1 "$sealblk" create --base lie.vhd --key-file key lie.seal
+	expect_exit 3 "$sealblk" create --base lie.vhd --key-file key lie.seal
 	[[ ! -e lie.seal ]] || fail "$lie: an image was left behind"
 	rm lie.vhd
 done
 for lie in parent-id parent-time size; do
 	"$make_layer" --parent bottom.vhd --seed 5 --lie $lie lie.vhd lie.raw
-	expect_exit 1 "$sealblk" create --base lie.vhd --key-file key lie.seal
+	expect_exit 3 "$sealblk" create --base lie.vhd --key-file key lie.seal
 	rm lie.vhd
 done
 
@@ -75,4 +75,4 @@ echo "--- a chain of a hundred"
 for ((i = 1; i < 100; i++)); do
 	"$make_layer" --parent link$((i - 1)).vhd --seed $i link$i.vhd link.raw
 done
-expect_exit 1 "$sealblk" create --base link99.vhd --key-file key lie.seal
+expect_exit 3 "$sealblk" create --base link99.vhd --key-file key lie.seal
