@@ -37,7 +37,7 @@ const struct verb tool_verbs[] = {
 			"[--base FILE[:FORMAT] [--own-base]] [--size N] KEYSOURCE [OPTION]... IMAGE",
 		.summary = "make an image",
 		.help = "Make IMAGE, which must not exist. Its disk is empty, or shows the disk of a\n"
-			"base until sectors are written. FORMAT of the base is raw or vhd (fixed);\n"
+			"base until sectors are written. FORMAT of the base is raw, vhd or vhdx;\n"
 			"without it, the file tells. A base is shared and never written, unless\n"
 			"--own-base lets IMAGE adopt it: a private fixed VHD then becomes encrypted as\n"
 			"the disk is rewritten. KEYSOURCE is one of the key options below.\n",
@@ -308,11 +308,12 @@ const struct verb tool_verbs[] = {
 	{
 		.name = "vhd info",
 		.operands = "[--json] FILE",
-		.summary = "a VHD's headers, and would Azure take it?",
+		.summary = "a VHD's or VHDX's headers, and would Azure take it?",
 		.help = "Tell what the footer of a VHD says, in words, which size its disk has and why,\n"
 			"how many blocks a dynamic one stores, what the parent of a differencing one is,\n"
-			"and which of Azure's five rules for an upload FILE keeps. Exit: 0 a sound VHD,\n"
-			"3 damaged or no VHD, 1 not readable.\n",
+			"and which of Azure's five rules for an upload FILE keeps. Of a VHDX: sizes,\n"
+			"ids, blocks, parent, and whether its log is to be replayed (it is, in memory).\n"
+			"Exit: 0 a sound VHD or VHDX, 3 damaged or neither, 1 not readable.\n",
 		.run = verb_vhd_info,
 	},
 	{ 0 },

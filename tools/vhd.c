@@ -11,6 +11,7 @@
 #include "image/vhd_problem.h"
 #include "sealblk/units.h"
 #include "verbs.h"
+#include "vhdx.h"
 
 static void closep(const int *fd)
 {
@@ -90,7 +91,6 @@ bool vhd_is_sound(const struct vhd_findings *found)
 /* The last bytes of the file, as far as they are a footer at all. */
 static int read_footer(int fd, struct vhd_findings *found, struct problem *problem)
 {
-	static const char vhdx[] = "vhdxfile";
 	char text[VHD_PROBLEM_TEXT_BYTES];
 	struct vhd_problem none = { 0 };
 	uint8_t old[VHD_OLD_FOOTER_BYTES];
@@ -110,10 +110,6 @@ static int read_footer(int fd, struct vhd_findings *found, struct problem *probl
 	if (found->readable || vhd_footer_has_cookie(&found->footer, sizeof(found->footer)))
 		return 0;
 	memcpy(old, (const uint8_t *)&found->footer + 1, sizeof(old));
-	if (memcmp(&copy, vhdx, sizeof(vhdx) - 1) == 0) {
-		problem_set(problem, "file", found->path, "is a VHDX, not a VHD");
-		return -EUCLEAN;
-	}
 	none.reason = vhd_footer_has_cookie(old, sizeof(old)) ? VHD_OLD_FOOTER : VHD_NO_COOKIE;
 	vhd_problem_text(&none, text);
 	problem_set(problem, "file", found->path, "%s", text);
@@ -132,14 +128,11 @@ static int open_file(const char *path, struct problem *problem)
 	return r;
 }
 
-static int examine(struct vhd_findings *found, struct problem *problem)
+static int examine(int fd, struct vhd_findings *found, struct problem *problem)
 {
-	CLEANUP(closep) int fd = open_file(found->path, problem);
 	off_t end;
 	int r;
 
-	if (fd < 0)
-		return fd;
 	/* Of a block device too. */
 	end = lseek(fd, 0, SEEK_END);
 	if (end < 0)
@@ -156,10 +149,15 @@ int verb_vhd_info(const struct tool_options *options, struct problem *problem)
 {
 	/* Too large for the stack. */
 	static struct vhd_findings found;
+	CLEANUP(closep) int fd = open_file(options->image, problem);
 	int r;
 
+	if (fd < 0)
+		return fd;
+	if (vhdx_is_meant(fd, options->image))
+		return vhdx_info_of(fd, options->image, options->json, problem);
 	found.path = options->image;
-	r = examine(&found, problem);
+	r = examine(fd, &found, problem);
 
 	if (r == 0 && options->json) {
 		r = vhd_print_json(&found);

@@ -116,7 +116,7 @@ bad 3 'the footer has 511 bytes' fixed.vhd
 : >empty
 bad 3 'too short' empty
 { printf vhdxfile && head -c 1M /dev/zero; } >disk.vhdx
-bad 3 'is a VHDX' disk.vhdx
+bad 3 'neither VHDX header is sound' disk.vhdx
 bad 1 'No such file' none
 bad 1 'cannot be' .
 expect_exit 2 "$sealblk" vhd

@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: MIT */
+/* What a VHDX for tests can say of itself that is not so: between vhdx_begin() and vhdx_finish(). */
+#ifndef TESTS_VHDX_LIES_H
+#define TESTS_VHDX_LIES_H
+
+#include "vhdx_image.h"
+
+static const uint8_t vhdx_unknown_id[VHDX_GUID_BYTES] = { 1, 2, 3 };
+
+static inline void vhdx_lie_region(struct vhdx_image *image, uint32_t required)
+{
+	vhdx_add_region(image, vhdx_unknown_id, image->end_bytes, MIB, required);
+	image->end_bytes += MIB;
+}
+
+static inline void vhdx_lie_item(struct vhdx_image *image, uint32_t flags)
+{
+	unsigned int number = le16_get(vhdx_table(image)->nr_entries);
+
+	vhdx_add_item(image, vhdx_unknown_id, VHDX_TEST_ITEMS + 512, "text", 4);
+	vhdx_item(image, number)->flags = le32_of(flags);
+}
+
+static inline struct vhdx_file_parameters *vhdx_parameters(struct vhdx_image *image)
+{
+	return (struct vhdx_file_parameters *)vhdx_item_bytes(image, 0);
+}
+
+static inline void vhdx_lie_header(struct vhdx_image *image)
+{
+	image->break_header[0] = image->break_header[1] = true;
+}
+
+static inline void vhdx_lie_version(struct vhdx_image *image)
+{
+	image->header.version = le16_of(2);
+}
+
+static inline void vhdx_lie_signature(struct vhdx_image *image)
+{
+	image->signature[7] = 'd';
+}
+
+static inline void vhdx_lie_regions(struct vhdx_image *image)
+{
+	image->break_regions[0] = image->break_regions[1] = true;
+}
+
+static inline void vhdx_lie_region_count(struct vhdx_image *image)
+{
+	vhdx_region_table(image)->nr_entries = le32_of(VHDX_REGIONS_MAX + 1);
+}
+
+static inline void vhdx_lie_region_outside(struct vhdx_image *image)
+{
+	vhdx_region(image, 0)->offset = le64_of(1 * TIB);
+}
+
+static inline void vhdx_lie_region_unaligned(struct vhdx_image *image)
+{
+	vhdx_region(image, 0)->offset = le64_of(VHDX_TEST_BAT + 4096);
+}
+
+static inline void vhdx_lie_region_huge(struct vhdx_image *image)
+{
+	vhdx_region(image, 0)->nr_bytes = le32_of(0xfff00000);
+}
+
+static inline void vhdx_lie_regions_overlap(struct vhdx_image *image)
+{
+	vhdx_region(image, 0)->offset = vhdx_region(image, 1)->offset;
+}
+
+static inline void vhdx_lie_region_on_log(struct vhdx_image *image)
+{
+	vhdx_region(image, 1)->offset = le64_of(VHDX_TEST_LOG);
+}
+
+static inline void vhdx_lie_region_unknown(struct vhdx_image *image)
+{
+	vhdx_lie_region(image, 1);
+}
+
+static inline void vhdx_lie_region_missing(struct vhdx_image *image)
+{
+	vhdx_region_table(image)->nr_entries = le32_of(1);
+}
+
+static inline void vhdx_lie_table(struct vhdx_image *image)
+{
+	vhdx_table(image)->signature[0] = 0;
+}
+
+static inline void vhdx_lie_item_unknown(struct vhdx_image *image)
+{
+	vhdx_lie_item(image, VHDX_METADATA_REQUIRED);
+}
+
+static inline void vhdx_lie_item_missing(struct vhdx_image *image)
+{
+	vhdx_item(image, 2)->id[0] ^= 1;
+	vhdx_item(image, 2)->flags = le32_of(0);
+}
+
+static inline void vhdx_lie_item_outside(struct vhdx_image *image)
+{
+	vhdx_item(image, 1)->offset = le32_of(0xfffffff0);
+}
+
+static inline void vhdx_lie_items_overlap(struct vhdx_image *image)
+{
+	vhdx_item(image, 1)->offset = vhdx_item(image, 0)->offset;
+}
+
+static inline void vhdx_lie_item_length(struct vhdx_image *image)
+{
+	vhdx_item(image, 1)->nr_bytes = le32_of(4);
+}
+
+static inline void vhdx_lie_block_zero(struct vhdx_image *image)
+{
+	vhdx_parameters(image)->block_bytes = le32_of(0);
+}
+
+static inline void vhdx_lie_block_huge(struct vhdx_image *image)
+{
+	vhdx_parameters(image)->block_bytes = le32_of((uint32_t)GIB);
+}
+
+static inline void vhdx_lie_block_odd(struct vhdx_image *image)
+{
+	vhdx_parameters(image)->block_bytes = le32_of(3 * (uint32_t)MIB);
+}
+
+static inline void vhdx_lie_size_zero(struct vhdx_image *image)
+{
+	memset(vhdx_item_bytes(image, 1), 0, sizeof(le64));
+}
+
+static inline void vhdx_lie_size_huge(struct vhdx_image *image)
+{
+	memset(vhdx_item_bytes(image, 1), 0xff, sizeof(le64));
+}
+
+/* The BAT has no room for so many blocks. */
+static inline void vhdx_lie_bat_short(struct vhdx_image *image)
+{
+	const le64 size = le64_of(1 * TIB);
+
+	memcpy(vhdx_item_bytes(image, 1), &size, sizeof(size));
+}
+
+static inline void vhdx_lie_sector(struct vhdx_image *image)
+{
+	vhdx_item_bytes(image, 3)[1] = 4;
+}
+
+static inline void vhdx_lie_block_outside(struct vhdx_image *image)
+{
+	vhdx_set_entry(image, 0, VHDX_BLOCK_FULLY_PRESENT, 1 * TIB);
+}
+
+static inline void vhdx_lie_block_on_header(struct vhdx_image *image)
+{
+	vhdx_set_entry(image, 0, VHDX_BLOCK_FULLY_PRESENT, 0);
+}
+
+static inline void vhdx_lie_block_on_region(struct vhdx_image *image)
+{
+	vhdx_set_entry(image, 0, VHDX_BLOCK_FULLY_PRESENT, VHDX_TEST_BAT);
+}
+
+static inline void vhdx_lie_blocks_overlap(struct vhdx_image *image)
+{
+	image->bat[1] = image->bat[0];
+}
+
+static inline void vhdx_lie_state(struct vhdx_image *image)
+{
+	vhdx_set_entry(image, 0, 5, 0);
+}
+
+static inline void vhdx_lie_reserved(struct vhdx_image *image)
+{
+	vhdx_set_entry(image, 0, VHDX_BLOCK_FULLY_PRESENT, vhdx_entry_place(image, 0) | 8);
+}
+
+/* Without a parent this is one lie, with one another: there is no bitmap. */
+static inline void vhdx_lie_partial(struct vhdx_image *image)
+{
+	vhdx_set_entry(image, 0, VHDX_BLOCK_PARTIALLY_PRESENT, vhdx_entry_place(image, 0));
+	image->bat[vhdx_bitmap_entry_of(image, 0)] = le64_of(0);
+}
+
+static inline void vhdx_lie_locator_type(struct vhdx_image *image)
+{
+	vhdx_item_bytes(image, 5)[0] ^= 1;
+}
+
+static inline void vhdx_lie_linkage(struct vhdx_image *image)
+{
+	struct vhdx_locator_entry *entry =
+		(struct vhdx_locator_entry *)(vhdx_item_bytes(image, 5) +
+					      sizeof(struct vhdx_locator));
+
+	vhdx_item_bytes(image, 5)[le32_get(entry->value_offset) + 2] = '7';
+}
+
+static inline void vhdx_lie_locator(struct vhdx_image *image)
+{
+	struct vhdx_locator_entry *entry =
+		(struct vhdx_locator_entry *)(vhdx_item_bytes(image, 5) +
+					      sizeof(struct vhdx_locator));
+
+	entry->value_offset = le32_of(UINT32_MAX);
+}
+
+static const struct {
+	const char *name;
+	void (*tell)(struct vhdx_image *image);
+} vhdx_lies[] = {
+	{ "header", vhdx_lie_header },
+	{ "version", vhdx_lie_version },
+	{ "signature", vhdx_lie_signature },
+	{ "regions", vhdx_lie_regions },
+	{ "region-count", vhdx_lie_region_count },
+	{ "region-outside", vhdx_lie_region_outside },
+	{ "region-unaligned", vhdx_lie_region_unaligned },
+	{ "region-huge", vhdx_lie_region_huge },
+	{ "regions-overlap", vhdx_lie_regions_overlap },
+	{ "region-on-log", vhdx_lie_region_on_log },
+	{ "region-unknown", vhdx_lie_region_unknown },
+	{ "region-missing", vhdx_lie_region_missing },
+	{ "table", vhdx_lie_table },
+	{ "item-unknown", vhdx_lie_item_unknown },
+	{ "item-missing", vhdx_lie_item_missing },
+	{ "item-outside", vhdx_lie_item_outside },
+	{ "items-overlap", vhdx_lie_items_overlap },
+	{ "item-length", vhdx_lie_item_length },
+	{ "block-zero", vhdx_lie_block_zero },
+	{ "block-huge", vhdx_lie_block_huge },
+	{ "block-odd", vhdx_lie_block_odd },
+	{ "size-zero", vhdx_lie_size_zero },
+	{ "size-huge", vhdx_lie_size_huge },
+	{ "bat-short", vhdx_lie_bat_short },
+	{ "sector", vhdx_lie_sector },
+	{ "block-outside", vhdx_lie_block_outside },
+	{ "block-on-header", vhdx_lie_block_on_header },
+	{ "block-on-region", vhdx_lie_block_on_region },
+	{ "blocks-overlap", vhdx_lie_blocks_overlap },
+	{ "state", vhdx_lie_state },
+	{ "reserved", vhdx_lie_reserved },
+	{ "partial", vhdx_lie_partial },
+	/* With --parent only. */
+	{ "locator-type", vhdx_lie_locator_type },
+	{ "linkage", vhdx_lie_linkage },
+	{ "locator", vhdx_lie_locator },
+};
+
+/* Returns false: there is no lie of that name. */
+static inline bool vhdx_lie(struct vhdx_image *image, const char *what)
+{
+	for (size_t i = 0; i < sizeof(vhdx_lies) / sizeof(vhdx_lies[0]); i++) {
+		if (strcmp(vhdx_lies[i].name, what) == 0) {
+			vhdx_lies[i].tell(image);
+			return true;
+		}
+	}
+	return false;
+}
+
+#endif
