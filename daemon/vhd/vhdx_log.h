@@ -17,7 +17,7 @@
 /* A log that has been read whole. */
 struct vhdx_log {
 	const uint8_t *bytes;
-	size_t nr_bytes;       /* a multiple of 1 MiB, VHDX_LOG_BYTES_MAX at most */
+	size_t nr_bytes;       /* a multiple of its sectors, VHDX_LOG_BYTES_MAX at most */
 	uint64_t offset_bytes; /* in the file, for messages */
 	const uint8_t *log_id; /* the header's */
 	uint64_t file_bytes;   /* as long as the file is now */
