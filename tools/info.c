@@ -149,6 +149,11 @@ static void print_base(const json_t *info)
 		print_label("");
 		printf("VHD unique id %s\n", text_of(base, "vhd_uuid"));
 	}
+	if (*text_of(base, "vhdx_disk_id")) {
+		print_label("");
+		printf("VHDX disk id %s, data write id %s\n", text_of(base, "vhdx_disk_id"),
+		       text_of(base, "vhdx_data_write_id"));
+	}
 	if (!is_set(base, "found"))
 		print_row("", text_of(base, "problem"));
 	if (!is_set(base, "holes_known"))

@@ -8,6 +8,7 @@
 
 #include "base/uuid.h"
 #include "control/report.h"
+#include "vhd/vhdx_guid.h"
 
 /* The last second that RFC 3339 can write: 9999-12-31T23:59:59Z. */
 static const uint64_t TIME_S_MAX = 253402300799;
@@ -188,6 +189,16 @@ static json_t *vhd_uuid_text(const struct base_identity *base)
 	return uuid_text(uuid);
 }
 
+static json_t *vhdx_id_text(const struct base_identity *base, const uint8_t guid[VHDX_GUID_BYTES])
+{
+	char text[UUID_TEXT_BYTES];
+
+	if (base->format != BASE_VHDX)
+		return json_null();
+	vhdx_guid_text(guid, text);
+	return json_string(text);
+}
+
 static json_t *base_json(const struct image *image, const char *base_problem,
 			 const struct counts *counts)
 {
@@ -195,12 +206,14 @@ static json_t *base_json(const struct image *image, const char *base_problem,
 
 	if (!image->super.has_base)
 		return json_null();
-	return json_pack("{s:o, s:o, s:s, s:b, s:o, s:o, s:o, s:s, s:b, s:o, s:b}", "path",
-			 report_text_json(base->path), "path_absolute",
+	return json_pack("{s:o, s:o, s:s, s:b, s:o, s:o, s:o, s:o, s:o, s:s, s:b, s:o, s:b}",
+			 "path", report_text_json(base->path), "path_absolute",
 			 report_text_json(base->path_absolute), "format",
 			 base_format_name(base->format), "owned", base->owned, "file_bytes",
 			 number(base->file_bytes), "disk_bytes", number(base->disk_bytes),
-			 "vhd_uuid", vhd_uuid_text(base), "digest_kind",
+			 "vhd_uuid", vhd_uuid_text(base), "vhdx_disk_id",
+			 vhdx_id_text(base, base->vhdx_disk_id), "vhdx_data_write_id",
+			 vhdx_id_text(base, base->vhdx_data_write_id), "digest_kind",
 			 digest_kind_text(base->digest_kind), "found", !base_problem, "problem",
 			 base_problem ? report_text_json(base_problem) : json_null(), "holes_known",
 			 counts->holes_known);

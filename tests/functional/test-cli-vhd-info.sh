@@ -123,3 +123,36 @@ expect_exit 2 "$sealblk" vhd
 expect_output 'did you mean vhd info'
 expect_exit 0 "$sealblk" vhd info --help
 expect_output '^usage: sealblk vhd info '
+
+# ---- VHDX ----------------------------------------------------------------------------
+qemu-img convert -f raw -O vhdx -o subformat=dynamic,block_size=1M raw by-qemu.vhdx
+expect_exit 0 "$sealblk" vhd info by-qemu.vhdx
+expect_output '^type +dynamic VHDX$'
+expect_output '^disk +32 MiB \(33554432 bytes\)$'
+expect_output '^sectors +logical 512, physical 4096 bytes$|^sectors +logical 512, physical 512 bytes$'
+expect_output '^creator +QEMU v'
+expect_output '^log +nothing to replay$'
+expect_output '^blocks +[0-9]+ of 32 in the file$'
+expect_output '^verdict +sound$'
+expect_equal 'vhdx dynamic 33554432 1048576 32 false null' "$(info by-qemu.vhdx \
+	'"\(.format) \(.type) \(.disk_bytes) \(.blocks.bytes) \(.blocks.number) \(.log.replayed) \(.parent)"')" VHDX
+# Two headers: the one that counts is where the text says.
+header=$("$sealblk" vhd info by-qemu.vhdx | sed -n 's/^headers .*current one at \([0-9]*\),.*/\1/p')
+expect_equal "$(od -An -tx4 -j $((header + 32)) -N 4 --endian=little by-qemu.vhdx | tr -d ' ')" \
+	"$(info by-qemu.vhdx .data_write_id | cut -d - -f 1)" "data write id"
+qemu-img convert -f raw -O vhdx -o subformat=fixed raw by-qemu.vhdx
+expect_equal fixed "$(info by-qemu.vhdx .type)" type
+
+mkvhdx=$BUILD_DIR/tests/mkvhdx
+"$mkvhdx" --seed 3 parent.vhdx chain.raw
+"$mkvhdx" --parent parent.vhdx --log replay child.vhdx chain.raw
+expect_exit 0 "$sealblk" vhd info child.vhdx
+expect_output '^type +differencing VHDX$'
+expect_output '^log +replayed in memory: 3 entries, [0-9]+ changes, at 1048576$'
+expect_output '^  relative path +parent\.vhdx$'
+expect_equal "$(info parent.vhdx .data_write_id) parent.vhdx true 3" \
+	"$(info child.vhdx '"\(.parent.data_write_id) \(.parent.relative_path) \(.log.replayed) \(.log.entries)"')" parent
+make_key key
+"$sealblk" create --base child.vhdx --key-file key vm.seal
+expect_exit 0 "$sealblk" info vm.seal
+expect_output "VHDX disk id $(info child.vhdx .disk_id), data write id $(info child.vhdx .data_write_id)$"
