@@ -47,16 +47,15 @@ static int read_vhdx_bitmap(const struct layer *layer, uint32_t block, uint8_t *
 {
 	const struct vhdx *vhdx = layer->vhdx;
 	const uint32_t entry = vhdx_bitmap_entry(&vhdx->layout, block);
-	const uint32_t nr_bytes = vhdx->metadata.block_bytes / vhdx->metadata.logical_bytes / 8;
-	uint8_t bytes[VHDX_BLOCK_BYTES_MAX / SECTOR_BYTES / 8];
+	const size_t nr_bytes =
+		vhdx_bitmap_bytes(vhdx->metadata.logical_bytes, bitmap_bytes(layer));
 	int r = vhdx_read_at(vhdx, &layer->store,
 			     vhdx_entry_offset(vhdx->bat[entry]) +
 				     (uint64_t)(block % vhdx->layout.chunk_ratio) * nr_bytes,
-			     bytes, nr_bytes);
+			     ret_bitmap, nr_bytes);
 
 	if (r == 0)
-		vhdx_bitmap_convert(bytes, vhdx->metadata.logical_bytes, ret_bitmap,
-				    bitmap_bytes(layer));
+		vhdx_bitmap_convert(ret_bitmap, vhdx->metadata.logical_bytes, bitmap_bytes(layer));
 	return r;
 }
 

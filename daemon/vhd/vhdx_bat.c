@@ -264,13 +264,13 @@ static uint8_t reversed(uint8_t byte)
 	return (uint8_t)((byte & 0xaa) >> 1 | (byte & 0x55) << 1);
 }
 
-void vhdx_bitmap_convert(const uint8_t *bytes, uint32_t logical_bytes, uint8_t *ret_bitmap,
-			 size_t nr_bytes)
+/* From the end on: a byte is read, the last time, when it is written itself. */
+void vhdx_bitmap_convert(uint8_t *bitmap, uint32_t logical_bytes, size_t nr_bytes)
 {
-	for (size_t i = 0; i < nr_bytes; i++) {
+	for (size_t i = nr_bytes; i-- > 0;) {
 		if (logical_bytes == SECTOR_BYTES)
-			ret_bitmap[i] = reversed(bytes[i]);
+			bitmap[i] = reversed(bitmap[i]);
 		else /* eight sectors of 512 bytes are one logical sector */
-			ret_bitmap[i] = bytes[i / 8] >> i % 8 & 1 ? 0xff : 0;
+			bitmap[i] = bitmap[i / 8] >> i % 8 & 1 ? 0xff : 0;
 	}
 }

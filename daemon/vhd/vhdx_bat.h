@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "base/compiler.h"
+#include "sealblk/units.h"
 #include "sealblk/vhdx_format.h"
 #include "vhd/vhdx_header.h"
 #include "vhd/vhdx_metadata.h"
@@ -71,12 +72,17 @@ struct vhdx_bat {
 int MUST_CHECK vhdx_bat_check(const struct vhdx_bat *bat, struct vhdx_problem *ret_problem);
 
 /*
- * A sector bitmap as vhd_bitmap_run() reads it: a bit per 512 bytes, the most
- * significant one first.
- * @bytes: a bit per logical sector of @logical_bytes. @nr_bytes: of @ret_bitmap; a
- * multiple of 8 when @logical_bytes is 4096: an eighth of them is read.
+ * Turn a sector bitmap into what vhd_bitmap_run() reads, in place: a bit per 512
+ * bytes, the most significant one first.
+ * @bitmap: room for @nr_bytes, of which vhdx_bitmap_bytes() have been read: a bit
+ * per logical sector.
  */
-void vhdx_bitmap_convert(const uint8_t *bytes, uint32_t logical_bytes, uint8_t *ret_bitmap,
-			 size_t nr_bytes);
+void vhdx_bitmap_convert(uint8_t *bitmap, uint32_t logical_bytes, size_t nr_bytes);
+
+/* How many bytes of the file become @nr_bytes: a multiple of 8, of blocks of whole MiB. */
+static inline size_t vhdx_bitmap_bytes(uint32_t logical_bytes, size_t nr_bytes)
+{
+	return nr_bytes * SECTOR_BYTES / logical_bytes;
+}
 
 #endif

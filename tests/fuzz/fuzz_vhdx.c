@@ -238,7 +238,8 @@ static void judge_text(const uint8_t *bytes, size_t nr_bytes)
 
 	if (nr_bytes < sizeof(bitmap))
 		return;
-	vhdx_bitmap_convert(bytes, bytes[0] & 1 ? 512 : 4096, bitmap, sizeof(bitmap));
+	memcpy(bitmap, bytes, sizeof(bitmap));
+	vhdx_bitmap_convert(bitmap, bytes[0] & 1 ? 512 : 4096, sizeof(bitmap));
 	if (vhdx_guid_read((const char *)bytes, nr_bytes, guid) < 0)
 		return;
 	vhdx_guid_text(guid, text);

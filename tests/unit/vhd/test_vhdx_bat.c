@@ -254,12 +254,16 @@ Test(vhdx_bat, log_may_change_a_bitmap)
 Test(vhdx_bat, bitmaps_are_turned_to_the_order_of_a_vhd)
 {
 	static const uint8_t bytes[] = { 0x01, 0x80, 0xf0, 0x05 };
+	static const uint8_t of_512[] = { 0x80, 0x01, 0x0f, 0xa0 };
+	static const uint8_t of_4096[] = { 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff };
 	uint8_t bitmap[16];
 
-	vhdx_bitmap_convert(bytes, 512, bitmap, 4);
-	cr_expect_arr_eq(bitmap, ((const uint8_t[]){ 0x80, 0x01, 0x0f, 0xa0 }), 4);
-	vhdx_bitmap_convert(bytes, 4096, bitmap, 16);
-	cr_expect_arr_eq(
-		bitmap, ((const uint8_t[]){ 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff }),
-		16);
+	memcpy(bitmap, bytes, sizeof(bytes));
+	vhdx_bitmap_convert(bitmap, 512, 4);
+	cr_expect_arr_eq(bitmap, of_512, 4);
+	memcpy(bitmap, bytes, sizeof(bytes));
+	vhdx_bitmap_convert(bitmap, 4096, 16);
+	cr_expect_arr_eq(bitmap, of_4096, 16);
+	cr_expect_eq(vhdx_bitmap_bytes(512, 256), 256);
+	cr_expect_eq(vhdx_bitmap_bytes(4096, 256), 32);
 }
