@@ -231,12 +231,14 @@ static inline void vhdx_make_metadata(struct vhdx_image *image, const struct vhd
 	vhdx_add_item(image, ids[5], VHDX_TEST_LOCATOR, locator.bytes, (uint32_t)locator.used);
 }
 
+/* @image: zeroed, or used before. */
 static inline void vhdx_begin(struct vhdx_image *image, int fd, const struct vhdx_recipe *recipe)
 {
 	static const uint8_t bat_id[] = VHDX_REGION_BAT, metadata_id[] = VHDX_REGION_METADATA;
 	const uint64_t blocks =
 		(recipe->disk_bytes + recipe->block_bytes - 1) / recipe->block_bytes;
 
+	free(image->bat);
 	memset(image, 0, sizeof(*image));
 	image->fd = fd;
 	image->has_parent = recipe->relative || recipe->absolute;
