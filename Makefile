@@ -200,7 +200,7 @@ install: all
 	install -m 755 $(PROGRAMS) '$(DESTDIR)$(PREFIX)/bin'
 
 clean:
-	rm -rf build build-asan build-fuzz $(BUILD)
+	rm -rf build build-asan build-tsan build-cov build-fuzz $(BUILD)
 
 help:
 	@echo 'make               build $(BUILD)/sealblkd and $(BUILD)/sealblk'
@@ -208,6 +208,8 @@ help:
 	@echo 'make run           build, and show what sealblk does'
 	@echo 'make check         build and run every test'
 	@echo 'make check-asan    the same with AddressSanitizer and UBSan, in build-asan/'
+	@echo 'make check-tsan    what the daemon does in several threads, with ThreadSanitizer, in build-tsan/'
+	@echo 'make coverage      of parsers and recovery: lines and branches, in build-cov/'
 	@echo 'make check-mutants break each rule of the code, and see a test fail'
 	@echo 'make check-long    the same as check, with the long version of each test, and fuzz'
 	@echo 'make fuzz          feed each decoder what libFuzzer thinks of; fuzz-smoke: seconds of it, part of check'
@@ -223,13 +225,28 @@ help:
 
 # ---- checks -----------------------------------------------------------------
 
-.PHONY: check check-asan check-long check-mutants check-built tests check-layers check-headers
+.PHONY: check check-asan check-tsan check-long check-mutants coverage coverage-built check-built tests check-layers check-headers
 check: setup
 	$(Q)$(MAKE) fuzz-smoke
 	$(Q)$(MAKE) check-built
 
 check-asan: setup
 	$(Q)$(MAKE) BUILD=build-asan SANITIZE=address,undefined check-built
+
+# What several threads of the daemon do at the same time.
+TSAN_SCRIPTS := $(patsubst %,tests/functional/test-%.sh,caps control encryption-switch events policy cli-rewrite) \
+	$(patsubst %,tests/interop/test-%.sh,multi-conn fio tls)
+check-tsan: setup
+	$(Q)$(MAKE) BUILD=build-tsan SANITIZE=thread tests
+	$(Q)tests/run.sh --build build-tsan --jobs $(JOBS) $(TSAN_SCRIPTS)
+
+# Of parsers and recovery; see tests/coverage.sh.
+coverage: setup
+	$(Q)$(MAKE) BUILD=build-cov CFLAGS='-Og -g --coverage -Wno-format-truncation' LDFLAGS=--coverage \
+		coverage-built
+
+coverage-built: $(UNIT) $(BUILD)/tests/sim-workloads $(BUILD)/tests/sim-repair $(BUILD)/tests/sim-bitrot
+	$(Q)tests/coverage.sh $(BUILD)
 
 # Also a part of check.
 check-mutants: setup
