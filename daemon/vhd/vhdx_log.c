@@ -8,24 +8,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/crc32c.h"
 #include "sealblk/limits.h"
-#include "vhd/vhdx_guid.h"
-
-/* What begins at a sector of the log. */
-struct entry {
-	uint32_t nr_sectors; /* 0: no sound entry */
-	uint32_t nr_descriptors;
-	uint32_t tail_sector;
-	uint64_t sequence;
-};
+#include "vhd/vhdx_log_entry.h"
 
 /* Of a log, while it is looked at. */
 struct scan {
 	const struct vhdx_log *log;
 	uint32_t nr_sectors;
-	struct entry *entries;	  /* as many */
-	struct vhdx_problem told; /* the first unsound entry, which is the one to tell */
+	struct vhdx_log_entry *entries; /* as many */
+	struct vhdx_problem told;	/* the first unsound entry, which is the one to tell */
 };
 
 /* A sequence of entries, by the sectors where its first and last begin. */
@@ -34,176 +25,6 @@ struct sequence {
 	uint32_t head_sector;
 	uint64_t number; /* the head's; 0: none was found */
 };
-
-/* ---- the ring ---- */
-
-static const uint8_t *sector_of(const struct scan *scan, uint32_t first, uint32_t number)
-{
-	return scan->log->bytes +
-	       (size_t)((first + number) % scan->nr_sectors) * VHDX_LOG_SECTOR_BYTES;
-}
-
-static struct vhdx_log_header header_of(const struct scan *scan, uint32_t first)
-{
-	struct vhdx_log_header header;
-
-	memcpy(&header, sector_of(scan, first, 0), sizeof(header));
-	return header;
-}
-
-/* They follow the header, which is as long as two of them, and never cross a sector. */
-static struct vhdx_log_descriptor descriptor_of(const struct scan *scan, uint32_t first,
-						uint32_t number)
-{
-	const size_t at = VHDX_LOG_HEADER_BYTES + (size_t)number * VHDX_LOG_DESCRIPTOR_BYTES;
-	struct vhdx_log_descriptor descriptor;
-
-	memcpy(&descriptor,
-	       sector_of(scan, first, (uint32_t)(at / VHDX_LOG_SECTOR_BYTES)) +
-		       at % VHDX_LOG_SECTOR_BYTES,
-	       sizeof(descriptor));
-	return descriptor;
-}
-
-static uint32_t descriptor_sectors(uint32_t nr_descriptors)
-{
-	const uint64_t bytes =
-		VHDX_LOG_HEADER_BYTES + (uint64_t)nr_descriptors * VHDX_LOG_DESCRIPTOR_BYTES;
-
-	return (uint32_t)((bytes + VHDX_LOG_SECTOR_BYTES - 1) / VHDX_LOG_SECTOR_BYTES);
-}
-
-static bool is_data(const struct vhdx_log_descriptor *descriptor)
-{
-	return memcmp(descriptor->signature, VHDX_LOG_DATA_SIGNATURE,
-		      sizeof(descriptor->signature)) == 0;
-}
-
-static uint64_t written_bytes(const struct vhdx_log_descriptor *descriptor)
-{
-	return is_data(descriptor) ? VHDX_LOG_SECTOR_BYTES : le64_get(descriptor->zero_bytes);
-}
-
-/* ---- is an entry sound? ---- */
-
-static uint32_t checksum_of(const struct scan *scan, uint32_t first, uint32_t nr_sectors)
-{
-	struct vhdx_log_header header = header_of(scan, first);
-	uint32_t crc;
-
-	header.checksum = le32_of(0);
-	crc = crc32c(0, &header, sizeof(header));
-	crc = crc32c(crc, sector_of(scan, first, 0) + sizeof(header),
-		     VHDX_LOG_SECTOR_BYTES - sizeof(header));
-	for (uint32_t i = 1; i < nr_sectors; i++)
-		crc = crc32c(crc, sector_of(scan, first, i), VHDX_LOG_SECTOR_BYTES);
-	return crc;
-}
-
-static bool descriptor_is_sound(const struct vhdx_log_descriptor *descriptor, uint64_t sequence)
-{
-	const uint64_t offset = le64_get(descriptor->offset);
-
-	if (!is_data(descriptor) && memcmp(descriptor->signature, VHDX_LOG_ZERO_SIGNATURE,
-					   sizeof(descriptor->signature)) != 0)
-		return false;
-	return le64_get(descriptor->sequence) == sequence && offset % VHDX_LOG_SECTOR_BYTES == 0 &&
-	       written_bytes(descriptor) % VHDX_LOG_SECTOR_BYTES == 0 &&
-	       offset <= VHDX_FILE_BYTES_MAX &&
-	       written_bytes(descriptor) <= VHDX_FILE_BYTES_MAX - offset;
-}
-
-static bool data_sector_is_sound(const uint8_t *bytes, uint64_t sequence)
-{
-	struct vhdx_log_sector sector;
-
-	memcpy(&sector, bytes, sizeof(sector));
-	return memcmp(sector.signature, VHDX_LOG_SECTOR_SIGNATURE, sizeof(sector.signature)) == 0 &&
-	       le32_get(sector.sequence_high) == (uint32_t)(sequence >> 32) &&
-	       le32_get(sector.sequence_low) == (uint32_t)sequence;
-}
-
-/*
- * The parts of an entry but its header. Each sector has a signature that tells
- * what it is, so that no two entries claim the same one: all entries together
- * are looked at in time in proportion to the log.
- */
-static int check_parts(const struct scan *scan, uint32_t first, const struct entry *entry,
-		       uint64_t at_bytes, struct vhdx_problem *ret_problem)
-{
-	const uint32_t before_data = descriptor_sectors(entry->nr_descriptors);
-	uint32_t nr_data = 0;
-
-	for (uint32_t i = 0; i < entry->nr_descriptors; i++) {
-		const struct vhdx_log_descriptor descriptor = descriptor_of(scan, first, i);
-
-		if (!descriptor_is_sound(&descriptor, entry->sequence))
-			return vhdx_refuse(ret_problem, VHDX_LOG_BAD_DESCRIPTOR, at_bytes, i);
-		nr_data += is_data(&descriptor);
-	}
-	if (before_data + nr_data != entry->nr_sectors)
-		return vhdx_refuse(ret_problem, VHDX_LOG_BAD_COUNT, at_bytes,
-				   entry->nr_descriptors);
-	for (uint32_t i = 0; i < nr_data; i++)
-		if (!data_sector_is_sound(sector_of(scan, first, before_data + i), entry->sequence))
-			return vhdx_refuse(ret_problem, VHDX_LOG_TORN, at_bytes, i);
-	return 0;
-}
-
-static int check_header(const struct scan *scan, const struct vhdx_log_header *header,
-			uint64_t at_bytes, struct vhdx_problem *ret_problem)
-{
-	const size_t log_bytes = scan->log->nr_bytes;
-	const uint32_t nr_bytes = le32_get(header->nr_bytes), tail = le32_get(header->tail);
-	const uint32_t nr_descriptors = le32_get(header->nr_descriptors);
-
-	if (!vhdx_guid_is(header->log_id, scan->log->log_id))
-		return vhdx_refuse(ret_problem, VHDX_LOG_OTHER_ID,
-				   at_bytes + offsetof(struct vhdx_log_header, log_id), 0);
-	if (nr_bytes == 0 || nr_bytes % VHDX_LOG_SECTOR_BYTES != 0 || nr_bytes > log_bytes)
-		return vhdx_refuse(ret_problem, VHDX_LOG_BAD_LENGTH,
-				   at_bytes + offsetof(struct vhdx_log_header, nr_bytes), nr_bytes);
-	if (le64_get(header->sequence) == 0)
-		return vhdx_refuse(ret_problem, VHDX_LOG_BAD_SEQUENCE,
-				   at_bytes + offsetof(struct vhdx_log_header, sequence), 0);
-	if (tail % VHDX_LOG_SECTOR_BYTES != 0 || tail >= log_bytes)
-		return vhdx_refuse(ret_problem, VHDX_LOG_BAD_TAIL,
-				   at_bytes + offsetof(struct vhdx_log_header, tail), tail);
-	if (nr_descriptors > log_bytes / VHDX_LOG_DESCRIPTOR_BYTES ||
-	    descriptor_sectors(nr_descriptors) > nr_bytes / VHDX_LOG_SECTOR_BYTES)
-		return vhdx_refuse(ret_problem, VHDX_LOG_BAD_COUNT,
-				   at_bytes + offsetof(struct vhdx_log_header, nr_descriptors),
-				   nr_descriptors);
-	return 0;
-}
-
-static int check_entry(const struct scan *scan, uint32_t first, struct entry *ret_entry,
-		       struct vhdx_problem *ret_problem)
-{
-	const uint64_t at_bytes = scan->log->offset_bytes + (uint64_t)first * VHDX_LOG_SECTOR_BYTES;
-	const struct vhdx_log_header header = header_of(scan, first);
-	struct entry entry;
-	uint32_t computed;
-	int r = check_header(scan, &header, at_bytes, ret_problem);
-
-	if (r < 0)
-		return r;
-	entry = (struct entry){
-		.nr_sectors = le32_get(header.nr_bytes) / VHDX_LOG_SECTOR_BYTES,
-		.nr_descriptors = le32_get(header.nr_descriptors),
-		.tail_sector = le32_get(header.tail) / VHDX_LOG_SECTOR_BYTES,
-		.sequence = le64_get(header.sequence),
-	};
-	r = check_parts(scan, first, &entry, at_bytes, ret_problem);
-	if (r < 0)
-		return r;
-	computed = checksum_of(scan, first, entry.nr_sectors);
-	if (computed != le32_get(header.checksum))
-		return vhdx_refuse(ret_problem, VHDX_LOG_BAD_CHECKSUM,
-				   at_bytes + offsetof(struct vhdx_log_header, checksum), computed);
-	*ret_entry = entry;
-	return 0;
-}
 
 /* An entry of an older log is no fault: it is told only if there is nothing else. */
 static void tell(struct scan *scan, const struct vhdx_problem *problem)
@@ -218,10 +39,10 @@ static void look_at_entries(struct scan *scan)
 	for (uint32_t i = 0; i < scan->nr_sectors; i++) {
 		struct vhdx_problem problem;
 
-		if (memcmp(sector_of(scan, i, 0), VHDX_LOG_SIGNATURE, VHDX_PART_SIGNATURE_BYTES) !=
-		    0)
+		if (memcmp(vhdx_log_entry_sector(scan->log, i, 0), VHDX_LOG_SIGNATURE,
+			   VHDX_PART_SIGNATURE_BYTES) != 0)
 			continue;
-		if (check_entry(scan, i, &scan->entries[i], &problem) < 0)
+		if (vhdx_log_entry_check(scan->log, i, &scan->entries[i], &problem) < 0)
 			tell(scan, &problem);
 	}
 }
@@ -286,7 +107,7 @@ static uint32_t next_entry(const struct scan *scan, uint32_t at)
 static int check_head(const struct scan *scan, const struct sequence *sequence,
 		      struct vhdx_overlay *overlay, struct vhdx_problem *ret_problem)
 {
-	const struct vhdx_log_header head = header_of(scan, sequence->head_sector);
+	const struct vhdx_log_header head = vhdx_log_entry_header(scan->log, sequence->head_sector);
 	const uint64_t at_bytes =
 		scan->log->offset_bytes + (uint64_t)sequence->head_sector * VHDX_LOG_SECTOR_BYTES;
 
@@ -310,10 +131,11 @@ static int make_room(const struct scan *scan, const struct sequence *sequence,
 	uint32_t at = sequence->tail_sector;
 
 	for (;;) {
-		const struct entry *entry = &scan->entries[at];
+		const struct vhdx_log_entry *entry = &scan->entries[at];
 
 		nr_updates += entry->nr_descriptors;
-		nr_sectors += entry->nr_sectors - descriptor_sectors(entry->nr_descriptors);
+		nr_sectors += entry->nr_sectors -
+			      vhdx_log_entry_descriptor_sectors(entry->nr_descriptors);
 		overlay->nr_entries++;
 		if (at == sequence->head_sector)
 			break;
@@ -339,15 +161,16 @@ static void restore_sector(const uint8_t *sector, const struct vhdx_log_descript
 static int take_entry(const struct scan *scan, uint32_t first, struct vhdx_overlay *overlay,
 		      uint8_t **piece, struct vhdx_problem *ret_problem)
 {
-	const struct entry *entry = &scan->entries[first];
-	uint32_t sector = descriptor_sectors(entry->nr_descriptors);
+	const struct vhdx_log_entry *entry = &scan->entries[first];
+	uint32_t sector = vhdx_log_entry_descriptor_sectors(entry->nr_descriptors);
 
 	for (uint32_t i = 0; i < entry->nr_descriptors; i++) {
-		const struct vhdx_log_descriptor descriptor = descriptor_of(scan, first, i);
+		const struct vhdx_log_descriptor descriptor =
+			vhdx_log_entry_descriptor(scan->log, first, i);
 		struct vhdx_update *update = &overlay->updates[overlay->nr_updates];
 
 		update->offset_bytes = le64_get(descriptor.offset);
-		update->nr_bytes = written_bytes(&descriptor);
+		update->nr_bytes = vhdx_log_descriptor_bytes(&descriptor);
 		if (update->nr_bytes == 0)
 			continue;
 		if (update->offset_bytes < VHDX_REGION_TABLE_OFFSET)
@@ -355,8 +178,9 @@ static int take_entry(const struct scan *scan, uint32_t first, struct vhdx_overl
 					   scan->log->offset_bytes +
 						   (uint64_t)first * VHDX_LOG_SECTOR_BYTES,
 					   0);
-		if (is_data(&descriptor)) {
-			restore_sector(sector_of(scan, first, sector++), &descriptor, *piece);
+		if (vhdx_log_descriptor_is_data(&descriptor)) {
+			restore_sector(vhdx_log_entry_sector(scan->log, first, sector++),
+				       &descriptor, *piece);
 			update->data = *piece;
 			*piece += VHDX_LOG_SECTOR_BYTES;
 		}
