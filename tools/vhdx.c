@@ -94,12 +94,12 @@ int vhdx_info_of(int fd, const char *path, bool json, struct problem *problem)
 
 	if (r == 0)
 		r = vhdx_read(&store, &vhdx, &why);
-	if (r < 0) {
-		r = tell(path, r, &why, problem);
-	} else {
+	if (r == 0) {
 		r = report(&store, vhdx, path, json);
 		if (r < 0)
 			problem_set(problem, "file", path, "no memory to report on it");
+	} else {
+		r = tell(path, r, &why, problem);
 	}
 	vhdx_free(vhdx);
 	store_close(&store);

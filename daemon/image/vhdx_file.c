@@ -2,6 +2,7 @@
 /* Reading a VHDX: see vhdx_file.h. */
 #include "image/vhdx_file.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -158,6 +159,7 @@ static int read_bat(struct vhdx *vhdx, const struct store *store, struct vhdx_pr
 
 	if (r < 0)
 		return r;
+	assert(vhdx->layout.nr_entries > 0); /* no disk is empty */
 	vhdx->bat = calloc(vhdx->layout.nr_entries, sizeof(*vhdx->bat));
 	if (!vhdx->bat)
 		return -ENOMEM;
