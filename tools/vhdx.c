@@ -14,11 +14,13 @@
 
 bool vhdx_is_meant(int fd, const char *path)
 {
-	const size_t length = strlen(path);
+	const char *suffix = strrchr(path, '.');
 	uint8_t head[VHDX_SIGNATURE_BYTES];
 
-	if (length > 4 && strcasecmp(path + length - 4, ".vhd") == 0)
+	if (suffix && strcasecmp(suffix, ".vhd") == 0)
 		return false;
+	if (suffix && strcasecmp(suffix, ".vhdx") == 0)
+		return true;
 	return pread(fd, head, sizeof(head), 0) == (ssize_t)sizeof(head) &&
 	       vhdx_has_signature(head, sizeof(head));
 }

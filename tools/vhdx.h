@@ -21,7 +21,7 @@ struct vhdx_findings {
 	uint32_t nr_zero;    /* known to be zeros */
 };
 
-/* Does @fd begin as a VHDX? A file called *.vhd is not one: its disk may begin with anything. */
+/* By its name, or if that says nothing by its first bytes; as base_open() does. */
 bool vhdx_is_meant(int fd, const char *path);
 
 /*

@@ -140,6 +140,11 @@ expect_equal 'vhdx dynamic 33554432 1048576 32 false null' "$(info by-qemu.vhdx 
 header=$("$sealblk" vhd info by-qemu.vhdx | sed -n 's/^headers .*current one at \([0-9]*\),.*/\1/p')
 expect_equal "$(od -An -tx4 -j $((header + 32)) -N 4 --endian=little by-qemu.vhdx | tr -d ' ')" \
 	"$(info by-qemu.vhdx .data_write_id | cut -d - -f 1)" "data write id"
+cp by-qemu.vhdx bad.vhdx
+flip_byte bad.vhdx 3
+bad 3 'file bad\.vhdx: there is no VHDX signature \(byte 0\)$' bad.vhdx
+cp by-qemu.vhdx anything
+expect_equal vhdx "$(info anything .format)" "format, by the first bytes"
 qemu-img convert -f raw -O vhdx -o subformat=fixed raw by-qemu.vhdx
 expect_equal fixed "$(info by-qemu.vhdx .type)" type
 
