@@ -63,3 +63,26 @@ Test(vhd_problem, comes_with_its_numbers)
 	cr_expect_eq(problem.stored, 3);
 	cr_expect_eq(problem.computed, 7);
 }
+
+Test(vhdx_problem, says_where_it_stands_and_what_it_is)
+{
+	char text[VHD_PROBLEM_TEXT_BYTES];
+
+	vhdx_problem_text(&(struct vhdx_problem){ VHDX_BAD_DISK_SIZE, 2162696, 511 }, text);
+	cr_expect_str_eq(text, "VHDX disk size is 0, above 64 TiB or not in logical sectors (byte "
+			       "2162696; bytes: 511)");
+	vhdx_problem_text(&(struct vhdx_problem){ VHDX_NO_HEADER, 65536, 9 }, text);
+	cr_expect_str_eq(text, "neither VHDX header is sound (byte 65536)");
+}
+
+Test(vhdx_problem, of_each_reason_has_a_text_that_fits)
+{
+	for (unsigned int i = 0; i < VHDX_REASONS; i++) {
+		const struct vhdx_problem problem = { (enum vhdx_reason)i, UINT64_MAX, UINT64_MAX };
+		char text[VHD_PROBLEM_TEXT_BYTES];
+
+		cr_assert_not_null(vhdx_reason_words(problem.reason)->text, "reason %u", i);
+		vhdx_problem_text(&problem, text);
+		cr_expect_eq(text[strlen(text) - 1], ')', "reason %u: %s", i, text);
+	}
+}
