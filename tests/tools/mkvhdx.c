@@ -207,7 +207,7 @@ static void put_blocks(struct vhdx_image *image, int raw, const struct wanted *w
 			put_random(image, raw, offset, nr_bytes, &random);
 		else if (state == VHDX_BLOCK_PARTIALLY_PRESENT)
 			put_partial(image, raw, offset, nr_bytes, &random);
-		else if (state != VHDX_BLOCK_NOT_PRESENT)
+		else if (state != VHDX_BLOCK_NOT_PRESENT || !wanted->parent)
 			put_zeros(raw, offset, nr_bytes);
 	}
 }
