@@ -234,7 +234,7 @@ check-asan: setup
 	$(Q)$(MAKE) BUILD=build-asan SANITIZE=address,undefined check-built
 
 # What several threads of the daemon do at the same time.
-TSAN_SCRIPTS := $(patsubst %,tests/functional/test-%.sh,caps control encryption-switch events policy cli-rewrite) \
+TSAN_SCRIPTS := $(patsubst %,tests/functional/test-%.sh,caps encryption-switch events policy cli-rewrite) \
 	$(patsubst %,tests/interop/test-%.sh,multi-conn fio tls)
 check-tsan: setup
 	$(Q)$(MAKE) BUILD=build-tsan SANITIZE=thread tests
@@ -245,7 +245,7 @@ coverage: setup
 	$(Q)$(MAKE) BUILD=build-cov CFLAGS='-Og -g --coverage -Wno-format-truncation' LDFLAGS=--coverage \
 		coverage-built
 
-coverage-built: $(UNIT) $(BUILD)/tests/sim-workloads $(BUILD)/tests/sim-repair $(BUILD)/tests/sim-bitrot
+coverage-built: $(UNIT) $(BUILD)/tests/sim-workloads $(BUILD)/tests/sim-repair
 	$(Q)tests/coverage.sh $(BUILD)
 
 # Also a part of check.

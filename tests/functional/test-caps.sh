@@ -17,7 +17,7 @@ start_daemon --socket "$socket" --key-file key --workers 1 image.seal
 echo '- holes'
 
 "$python" "$caps" share "$socket"
-! grep warning "$daemon_log" || fail "somebody was warned of"
+! grep warning "$daemon_log" | grep -v 'no sandbox' || fail "somebody was warned of"
 echo '- share'
 
 "$python" "$caps" stall "$socket"
