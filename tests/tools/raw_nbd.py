@@ -47,14 +47,20 @@ class Reply:
         self.data = b""  # of a simple one
 
 
+def connect(address):
+    connection = socket.socket(socket.AF_INET if isinstance(address, tuple) else socket.AF_UNIX)
+    connection.settimeout(20)
+    connection.connect(address)
+    return connection
+
+
 class Client:
-    """A connection. @go: choose that export, else stay where the options are."""
+    """A connection. @address: of the server, or a socket that is connected to it. @go: choose
+    that export, else stay where the options are."""
 
     def __init__(self, address, go=None, structured=False, contexts=(), flags=3, extended=False):
-        self.socket = socket.socket(socket.AF_INET if isinstance(address, tuple)
-                                    else socket.AF_UNIX)
+        self.socket = address if isinstance(address, socket.socket) else connect(address)
         self.socket.settimeout(20)
-        self.socket.connect(address)
         self.structured = self.extended = False
         self.offsets = {}  # of extended requests, by cookie
         self.size = self.flags = None
