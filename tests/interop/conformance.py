@@ -877,7 +877,7 @@ def conversation():
             (CACHE, 0, MIB, 0), (READ, 0, SECTOR, DF), (FLUSH, 0, 0, 0), (9, 0, SECTOR, 0)):
         client.do(command, offset, length, flags)
     client.request(DISC)
-    return bytes(client.sent)
+    return b"".join(client.sent)
 
 
 def vanish_at(address, talk, size, abruptly):

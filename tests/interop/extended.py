@@ -381,7 +381,7 @@ def _():
         payload = bytes(8) if flags & PAYLOAD_LEN else None
         client.do(command, offset, length, flags, payload=payload)
     client.request(DISC)
-    conformance.vanish_everywhere(conformance.UNIX, bytes(client.sent), False)
+    conformance.vanish_everywhere(conformance.UNIX, b"".join(client.sent), False)
     clients = []
     for _ in range(100):
         assert conformance.wait_until(lambda: conformance.is_served(clients)), len(clients)

@@ -44,8 +44,18 @@ start_daemon --socket "$TEST_DIR/s" --listen "127.0.0.1:$port" --key-file key \
 conforms "$(nbd_uri "$TEST_DIR/s")" unix
 conforms "nbd://127.0.0.1:$port/second" tcp
 stop_daemon
+start_daemon --socket "$TEST_DIR/s" --key-file key --read-only first.seal
+conforms "$(nbd_uri "$TEST_DIR/s")" read-only
+stop_daemon
+expect_equal 0 "$(jq -r '.rows[] | select(.id | startswith("read-only-")) | select(.result != "ok") | .id' \
+	read-only.json | wc -l)" "rows of read-only exports that were not looked at"
+
 rows=$(result unix.json rows)
 echo "figures: $rows rows, $(result unix.json n/a) n/a"
+((rows >= 150)) || fail "$rows rows"
+for name in unix tcp; do
+	(($(result "$name.json" n/a) <= 10)) || fail "$name: $(result "$name.json" n/a) rows are n/a"
+done
 
 expect_exit 0 "${conformance[@]}" --list
 expect_equal "$rows" "$(grep -cE '^  [a-z]' output)" "rows listed"
@@ -59,6 +69,9 @@ expect_output "nobody answers"
 # Servers with one thing wrong, which a row has to find.
 mkdir bad
 mapfile -t faults < <("$python" "$SRC_DIR/tests/interop/conformance_faults.py")
+while read -r fault; do
+	[[ " ${faults[*]} " == *" $fault "* ]] || fail "no row is named for the fault $fault"
+done < <(grep -ohP 'bad\("\K[^"]+' "$SRC_DIR"/tests/tools/bad_nbd_*.py)
 "$python" "$SRC_DIR/tests/tools/bad_nbd_server.py" "$TEST_DIR/bad" none "${faults[@]}" >bad.log 2>&1 &
 own_pid $!
 wait_for 10 grep -q ready bad.log || fail "the server with faults did not start"

@@ -64,7 +64,7 @@ class Client:
         self.structured = self.extended = False
         self.offsets = {}  # of extended requests, by cookie
         self.size = self.flags = None
-        self.sent = bytearray()  # all of it, for those who want to record a conversation
+        self.sent = []  # all of it, in pieces, for those who want to record a conversation
         self.contexts = {}
         greeting = self.take(18)
         assert greeting[:16] == NBDMAGIC + IHAVEOPT, greeting
@@ -83,22 +83,23 @@ class Client:
     # ---- bytes ----
 
     def send(self, data):
-        self.sent += data
+        self.sent.append(data)
         try:
             self.socket.sendall(data)
         except (BrokenPipeError, ConnectionResetError) as error:
             raise Closed from error
 
     def take(self, count):
-        data = bytearray()
-        while len(data) < count:
+        data = bytearray(count)
+        left = memoryview(data)
+        while left:
             try:
-                piece = self.socket.recv(count - len(data))
+                received = self.socket.recv_into(left)
             except ConnectionResetError as error:
                 raise Closed from error
-            if not piece:
+            if not received:
                 raise Closed
-            data += piece
+            left = left[received:]
         return bytes(data)
 
     def is_closed(self):
@@ -122,7 +123,8 @@ class Client:
 
     def option_reply(self, number):
         magic, option, kind, length = struct.unpack(">QIII", self.take(20))
-        assert magic == OPTION_REPLY and option == number, (hex(magic), option)
+        assert magic == OPTION_REPLY, "a reply to an option with magic %#x" % magic
+        assert option == number, "a reply to option %d instead of %d" % (option, number)
         return kind, self.take(length)
 
     def answers(self, number):
@@ -189,17 +191,17 @@ class Client:
         assert self.extended == (magic == CHUNK_EXT), "a reply of the wrong kind: %#x" % magic
         if magic == CHUNK_EXT:
             flags, kind, cookie, offset, size = struct.unpack(">HHQQQ", self.take(28))
-            assert flags & ~CHUNK_DONE == 0, flags
+            assert flags & ~CHUNK_DONE == 0, "flags %#x of a chunk" % flags
             assert offset in self.offsets[cookie], "the offset of another request: %#x" % offset
-            assert size <= (32 << 20) + 8, size
+            assert size <= (32 << 20) + 8, "a chunk of %d bytes" % size
             return cookie, flags, kind, self.take(size)
         if magic == SIMPLE:
             error, cookie = struct.unpack(">IQ", self.take(12))
             return cookie, CHUNK_DONE, None, error
-        assert magic == STRUCTURED, hex(magic)
+        assert magic == STRUCTURED, "a reply with magic %#x" % magic
         assert self.structured, "a structured reply nobody asked for"
         flags, kind, cookie, size = struct.unpack(">HHQI", self.take(16))
-        assert flags & ~CHUNK_DONE == 0, flags
+        assert flags & ~CHUNK_DONE == 0, "flags %#x of a chunk" % flags
         return cookie, flags, kind, self.take(size)
 
     def reply(self, data_bytes=0):
@@ -216,7 +218,8 @@ class Client:
                 return reply
             if kind >> 15:
                 reply.error, text_bytes = struct.unpack(">IH", payload[:6])
-                assert reply.error and len(payload) >= 6 + text_bytes
+                assert reply.error, "an error chunk that says success"
+                assert len(payload) >= 6 + text_bytes, "an error chunk shorter than its message"
             reply.chunks.append((kind, payload))
         return reply
 
@@ -262,6 +265,8 @@ def assemble(reply, offset, length):
     data, left = bytearray(length), length
     seen = bytearray(length // SECTOR or 1)
     for kind, payload in reply.chunks:
+        if kind == CHUNK_NONE and not payload:
+            continue
         at = struct.unpack(">Q", payload[:8])[0] - offset
         if kind == CHUNK_DATA:
             size, content = len(payload) - 8, payload[8:]

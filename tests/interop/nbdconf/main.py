@@ -8,7 +8,8 @@ import sys
 from collections import namedtuple
 
 from raw_nbd import Closed
-from . import handshake, info  # noqa: F401  their rows
+from . import (handshake, info, contexts, transmission, commands,  # noqa: F401  their rows
+               errors, structured, status, extended)
 from .report import Tap, counts, list_rows, to_json
 from .rows import ROWS, Lacking, NotApplicable
 from .server import BadUri, Gone, Server
@@ -49,7 +50,7 @@ def run_row(row, server, seconds):
         return Outcome(row, "not ok", False, "the server closed the connection")
     except AssertionError as error:
         return Outcome(row, "not ok", False, str(error) or "not so")
-    except (OSError, struct.error, KeyError, ValueError) as error:
+    except (OSError, struct.error, KeyError, ValueError, MemoryError) as error:
         return Outcome(row, "not ok", False, "%s: %s" % (type(error).__name__, error))
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
