@@ -48,12 +48,12 @@ def to_json(uri, outcomes, found):
 
 
 def list_rows(rows):
-    section = None
+    group = None
     for row in rows:
-        if row.section != section:
-            section = row.section
-            print("\n" + section)
-        print("  %-36s %-6s  %s" % (row.id, row.level, row.text))
+        if row.group != group:
+            group = row.group
+            print("\n" + group)
+        print("  %-36s %-6s  %s (%s)" % (row.id, row.level, row.text, row.section))
     print("\n%d rows: %s" % (len(rows), ", ".join(
         "%d %s" % (sum(row.level == level for row in rows), level)
         for level in ("MUST", "SHOULD", "MAY"))))

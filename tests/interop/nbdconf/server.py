@@ -16,7 +16,7 @@ from .rows import Lacking, NotApplicable
 PORT = 10809
 ALLOCATION = "base:allocation"
 NO_SUCH_NAME = "nbd-conformance: no export is called so"
-RESTART_S = 3  # a server that died may have somebody who starts it again
+RESTART_S = 2  # a server that died may have somebody who starts it again
 ERRORS = {0: "success", EPERM: "EPERM", EIO: "EIO", ENOMEM: "ENOMEM", EINVAL: "EINVAL",
           ENOSPC: "ENOSPC", EOVERFLOW: "EOVERFLOW", ENOTSUP: "ENOTSUP", ESHUTDOWN: "ESHUTDOWN"}
 OPTION_ERRORS = {ERR_UNSUP: "ERR_UNSUP", ERR_POLICY: "ERR_POLICY", ERR_INVALID: "ERR_INVALID",
@@ -89,7 +89,14 @@ class Server:
 
     def shake(self, flags=FIXED_NEWSTYLE | NO_ZEROES):
         """A client that has still to choose options. @flags: None says nothing at all."""
-        return Client(self.connect(), flags=flags)
+        until = time.monotonic() + RESTART_S
+        while True:
+            try:
+                return Client(self.connect(), flags=flags)
+            except Closed:  # without a greeting, as by a server that is dying
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.05)
 
     def negotiate(self, structured=False, extended=False):
         """Such a client, with what the server has to offer for that."""

@@ -221,8 +221,8 @@ def status_no_hole(server):
         if not list(offered(server, client, ZEROES)):
             raise Lacking("WRITE_ZEROES is not offered")
         succeeds(client.do(ZEROES, 0, 64 * server.unit, NO_HOLE), "WRITE_ZEROES")
-        for size, state in allocation(server, client, 0, 64 * server.unit):
-            assert not state & HOLE, "a hole of %d bytes" % size
+        for _, state in allocation(server, client, 0, 64 * server.unit):
+            assert not state & HOLE, "there is one"
 
 
 @must("base:allocation metadata context")

@@ -45,19 +45,36 @@ def cell(notes, outcome):
     return "not run"
 
 
+def kind_of(outcome):
+    """What the summary counts it as."""
+    if outcome["result"] == "not ok":
+        return outcome["level"]
+    return "lacks" if outcome["lacks"] else outcome["result"]
+
+
+def print_summary(servers):
+    print("| | ok | MUST broken | SHOULD broken | MAY, otherwise | lacks it | n/a |\n|---|" + "---|" * 6)
+    for name, results in servers:
+        kinds = [kind_of(outcome) for outcome in results.values()]
+        print("| %s | %s |" % (name, " | ".join(
+            str(kinds.count(kind)) for kind in ("ok", "MUST", "SHOULD", "MAY", "lacks", "n/a"))))
+
+
 def print_table(rows, arguments):
     servers = [load(argument) for argument in arguments]
-    notes, section = Notes(), None
+    print_summary(servers)
+    notes, group = Notes(), None
     for row in rows:
-        if row.section != section:
-            section = row.section
-            print("\n### %s\n\n| row | | demand | %s |\n|%s"
-                  % (section, " | ".join(name for name, _ in servers),
-                     "---|" * (3 + len(servers))))
+        if row.group != group:
+            group = row.group
+            print("\n## %s%s\n\n| row | | demand | where | %s |\n|%s"
+                  % (group[0].upper(), group[1:], " | ".join(name for name, _ in servers),
+                     "---|" * (4 + len(servers))))
         reading = notes.mark(row.reading) if row.reading else ""
         cells = [cell(notes, results.get(row.id, NOT_RUN)) for _, results in servers]
-        print("| `%s` | %s | %s%s | %s |" % (row.id, row.level, escape(row.text), reading,
-                                             " | ".join(map(escape, cells))))
+        print("| `%s` | %s | %s%s | %s | %s |" % (
+            row.id, row.level, escape(row.text), reading, escape(row.section),
+            " | ".join(map(escape, cells))))
     print("\n## Notes\n")
     for number, text in enumerate(notes.texts, 1):
         print("%d. %s" % (number, escape(text)))
