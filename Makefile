@@ -102,7 +102,8 @@ TEST_SCRIPTS := $(wildcard tests/sim/mutants.sh tests/functional/test-*.sh tests
 # but the one whose failing calls would hit the shell that adds --io-engine.
 AIO_SCRIPTS := $(filter-out tests/functional/test-fault-loops.sh, $(wildcard \
 	$(if $(SEALBLK_LONG),tests/functional/test-*.sh tests/interop/test-*.sh, \
-	$(patsubst %,tests/interop/test-%.sh,conformance fio model multi-conn nbdcopy nbdinfo qemu-io) \
+	$(patsubst %,tests/interop/test-%.sh,conformance nbd-conformance fio model multi-conn nbdcopy nbdinfo \
+		qemu-io) \
 	$(patsubst %,tests/functional/test-%.sh,bad-requests caps clean-stop disk-full encryption-switch \
 		fsync-fails handshake-deadline kill9 listen process-death socket-activation))))
 

@@ -6,12 +6,12 @@
 # tools/setup.sh bench); takes some minutes, since some of them have to be waited for.
 #
 #   tests/interop/conformance-table.sh [RESULTS]    RESULTS: a folder for what --json prints
-# shellcheck source-path=SCRIPTDIR/..
+# shellcheck source-path=SCRIPTDIR source-path=SCRIPTDIR/..
 . "$(dirname "$0")/../lib.sh"
+. "$(dirname "$0")/conforms.sh"
 
 need nbdkit qemu-nbd nbd-server
 page=$SRC_DIR/docs/nbd-conformance.md
-conformance=("$python" "$SRC_DIR/tests/interop/nbd-conformance")
 results=$(realpath -m "${1:-$TEST_DIR/results}")
 mkdir -p "$results"
 cd "$TEST_DIR"
@@ -53,7 +53,7 @@ look() {
 	shift 2
 	: >ends.log
 	serve "$@"
-	"${conformance[@]}" --timeout 4 --json "$(nbd_uri "$TEST_DIR/peer" "$export")" >"$results/$name.json" || true
+	"${conformance[@]}" --json "$(nbd_uri "$TEST_DIR/peer" "$export")" >"$results/$name.json" || true
 	stop
 	grep -c ended ends.log >"$results/$name.ends" || true
 	echo "$name: $(jq -c .counts "$results/$name.json")" >&2

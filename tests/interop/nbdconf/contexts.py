@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Rows: STRUCTURED_REPLY, and the options that list and select metadata contexts."""
+"""Rows: STRUCTURED_REPLY, and the lists of metadata contexts."""
 import struct
 
 from .check import *  # noqa: F403
@@ -12,7 +12,7 @@ TWICE = ("Clients have little reason to name a context twice. The text does not 
          "wants a reply for each context, not for each query.")
 LONGEST = "x-" + "n" * 4000 + ":q"
 
-# ---- STRUCTURED_REPLY ---------------------------------------------------------------------
+# ---- STRUCTURED_REPLY ----------------------------------------------------------------
 
 
 @must("NBD_OPT_STRUCTURED_REPLY")
@@ -55,7 +55,7 @@ def needs_structured(server):
         raise Lacking("no structured replies")
 
 
-# ---- LIST_META_CONTEXT -----------------------------------------------------------------------
+# ---- LIST_META_CONTEXT ---------------------------------------------------------------
 
 
 def haggling(server):
@@ -66,10 +66,6 @@ def haggling(server):
 def listed(client, name, *queries):
     """The replies to LIST_META_CONTEXT, which succeeds: pairs of id and name."""
     return contexts_of(client.ask(OPT_LIST_META, meta_data(name, *queries)))
-
-
-def selected(client, name, *queries):
-    return contexts_of(client.ask(OPT_SET_META, meta_data(name, *queries)))
 
 
 def contexts_of(replies):
@@ -240,7 +236,7 @@ def contexts_list_early(server):
     return seen
 
 
-# ---- malformed ----------------------------------------------------------------------------------
+# ---- malformed -----------------------------------------------------------------------
 
 
 def refused(server, option, data):
@@ -299,124 +295,3 @@ def cut_anywhere(server, option):
         except AssertionError as error:
             raise AssertionError("cut at %d of %d: %s" % (size, len(whole), error)) from error
         server.hang_up()
-
-
-# ---- SET_META_CONTEXT ------------------------------------------------------------------------------
-
-
-@must("NBD_OPT_SET_META_CONTEXT")
-def contexts_selected(server):
-    """What is selected by name gets a META_CONTEXT reply for each, and an ACK."""
-    found = selected(haggling(server), server.name, *server.contexts)
-    equal(sorted(server.contexts), names(found), "contexts")
-
-
-@must("NBD_OPT_SET_META_CONTEXT")
-def contexts_selected_ids(server):
-    """Each selected context has an id of its own."""
-    found = selected(haggling(server), server.name, *server.contexts)
-    if len(found) < 2:
-        raise NotApplicable("the server has one context")
-    equal(len(found), len({number for number, _ in found}), "different ids")
-
-
-@must("NBD_OPT_SET_META_CONTEXT", TWICE)
-def contexts_selected_once(server):
-    """A context that is named twice is selected once."""
-    client = haggling(server)
-    equal([server.contexts[0]], names(selected(client, server.name, *[server.contexts[0]] * 3)),
-          "contexts")
-
-
-def status_fails(server, client):
-    server.enter(client)
-    fails_with(client.do(STATUS, 0, server.unit), EINVAL)
-
-
-@must("NBD_OPT_SET_META_CONTEXT")
-def contexts_none_selected(server):
-    """Without queries nothing is selected."""
-    client = haggling(server)
-    equal([], selected(client, server.name), "contexts")
-    status_fails(server, client)
-
-
-@must("The base: metadata namespace")
-def contexts_base_selects_nothing(server):
-    """`base:` selects nothing, and is no error."""
-    client = haggling(server)
-    equal([], selected(client, server.name, "base:"), "contexts")
-
-
-@should("Metadata querying")
-def contexts_wildcards_select_nothing(server):
-    """An empty leaf selects nothing, in any namespace."""
-    spaces = sorted({name.partition(":")[0] + ":" for name in server.contexts})
-    equal([], selected(haggling(server), server.name, *spaces), "contexts")
-
-
-@must("The base: metadata namespace")
-def contexts_unknown_not_selected(server):
-    """A name that is not in `base:`, or of an unknown namespace, selects nothing: ACK."""
-    client = haggling(server)
-    equal([], selected(client, server.name, "base:no-such-context", NOBODYS), "contexts")
-
-
-@must("NBD_OPT_SET_META_CONTEXT")
-def contexts_replaced(server):
-    """A second selection replaces the first."""
-    client = haggling(server)
-    selected(client, server.name, *server.contexts)
-    selected(client, server.name)
-    status_fails(server, client)
-
-
-@must("NBD_OPT_SET_META_CONTEXT")
-def contexts_lost_by_failure(server):
-    """A selection that fails leaves none of the one before."""
-    for data in b"", struct.pack(">II", 99, 0):
-        client = haggling(server)
-        selected(client, server.name, *server.contexts)
-        assert client.result(OPT_SET_META, data) >> 31, "no error"
-        status_fails(server, client)
-
-
-@should("NBD_OPT_SET_META_CONTEXT")
-def contexts_set_early(server):
-    """SET_META_CONTEXT before structured replies: ERR_INVALID or ERR_EXT_HEADER_REQD."""
-    server.needs_contexts()
-    client = server.shake()
-    seen = option_fails(client, OPT_SET_META, meta_data(server.name, *server.contexts),
-                        ERR_INVALID, ERR_EXT_HEADER_REQD)
-    in_step(client)
-    return seen
-
-
-@must("NBD_OPT_SET_META_CONTEXT")
-def contexts_base_selected_compact(server):
-    """Selecting in `base:` does not fail with ERR_EXT_HEADER_REQD."""
-    needs_allocation(server)
-    needs_structured(server)
-    client = server.negotiate(structured=True)
-    equal([ALLOCATION], names(selected(client, server.name, ALLOCATION)), "contexts")
-
-
-@should("NBD_CMD_BLOCK_STATUS")
-def contexts_of_another_export(server):
-    """Contexts that were selected for another export are void: EINVAL."""
-    others = [name for name in server.exports if name != server.name.encode()]
-    if not others:
-        raise NotApplicable("the server lists no other export")
-    client = haggling(server)
-    client.ask(OPT_SET_META, meta_data(others[0], *server.contexts))
-    server.enter(client)
-    return fails_with(client.do(STATUS, 0, server.unit), EINVAL)
-
-
-@should("NBD_CMD_BLOCK_STATUS")
-def contexts_needed_for_status(server):
-    """BLOCK_STATUS without a selected context gets EINVAL, whatever the replies."""
-    for client in server.kinds():
-        seen = fails_with(client.do(STATUS, 0, server.unit), EINVAL)
-        still_serves(server, client)
-    return seen

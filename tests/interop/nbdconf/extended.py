@@ -5,7 +5,6 @@ import struct
 from .check import *  # noqa: F403
 from .rows import Lacking, NotApplicable, may, must, should
 from .server import ALLOCATION, error_name
-from .structured import ERROR_BIT
 from .transmission import COMMANDS, offered
 
 BEYOND = 1 << 40  # bytes, as the length of what has a payload
@@ -21,7 +20,7 @@ def extended(server, contexts=()):
     return server.serve(extended=True, contexts=contexts)
 
 
-# ---- negotiation ----------------------------------------------------------------------------
+# ---- negotiation ---------------------------------------------------------------------
 
 
 @must("NBD_OPT_EXTENDED_HEADERS")
@@ -111,7 +110,7 @@ def extended_df(server):
     equal(bool(client.flags & SEND_DF), error == 0, "READ with DF succeeds")
 
 
-# ---- headers -----------------------------------------------------------------------------------
+# ---- headers -------------------------------------------------------------------------
 
 
 def both_results(server, client):
@@ -159,7 +158,7 @@ def extended_compact_request(server):
     return closed_or(lambda: fails_with(client.reply(), EINVAL))
 
 
-# ---- payloads ----------------------------------------------------------------------------------
+# ---- payloads ------------------------------------------------------------------------
 
 
 @must("Request message")
@@ -179,8 +178,9 @@ def extended_write_without_flag(server):
     client = extended(server)
     data = noise(server.unit, 2)
     succeeds(client.do(WRITE, 0, len(data), payload=data), "WRITE")
-    client.request_extended(WRITE, 0, server.unit, 0, cookie=5)
-    fails_with(client.reply(), EINVAL)
+    for length in server.unit, 32 * MIB, BEYOND:
+        client.request_extended(WRITE, 0, length, 0, cookie=5)
+        fails_with(client.reply(), EINVAL)
     assert client.read(0, server.unit) == data, "other data"
 
 
@@ -205,6 +205,7 @@ def extended_payload_skipped(server):
     for command in (*offered(server, client, READ, TRIM, ZEROES, CACHE), 99):
         for size in 1, server.unit, MIB:
             with_payload(client, command, size)
+    with_payload(client, READ, min(server.max_payload, 32 * MIB))
     still_serves(server, client)
 
 
@@ -217,7 +218,7 @@ def extended_payload_too_long(server):
         closes(server, client)
 
 
-# ---- 64 bits --------------------------------------------------------------------------------------
+# ---- 64 bits -------------------------------------------------------------------------
 
 
 @should("Size constraints")
@@ -235,10 +236,11 @@ def extended_long_effect(server):
 def extended_past_end(server):
     """With 64 bits past the end: EINVAL, and ENOSPC for WRITE_ZEROES."""
     client = extended(server, server.contexts)
+    end = server.size // server.unit * server.unit
     for command in offered(server, client, TRIM, CACHE, ZEROES, STATUS):
         wanted = ENOSPC if command == ZEROES else EINVAL
         for offset, length in ((server.unit, (1 << 64) - (1 << 16)), (0, 1 << 62),
-                               (1 << 63, 1 << 63)):
+                               (1 << 63, 1 << 63), (0, end + server.unit), (server.unit, end)):
             error = client.do(command, offset, length).error
             assert error == wanted, "%s: %s" % (COMMANDS[command], error_name(error))
 
@@ -252,7 +254,7 @@ def extended_long_read(server):
     return seen
 
 
-# ---- BLOCK_STATUS ------------------------------------------------------------------------------------
+# ---- BLOCK_STATUS --------------------------------------------------------------------
 
 
 def status_client(server):
@@ -295,7 +297,7 @@ def extended_status_bits(server):
                 "more bits"
 
 
-# ---- BLOCK_STATUS with a payload ------------------------------------------------------------------------
+# ---- BLOCK_STATUS with a payload -----------------------------------------------------
 
 
 @should("Transmission flags")
@@ -356,7 +358,7 @@ def payload_context_unknown(server):
 @must("NBD_CMD_BLOCK_STATUS")
 def payload_odd_length(server):
     """A payload that is not of 8 and a multiple of 4 bytes gets EINVAL, in step."""
-    for size in 1, 7, 9, 13:
+    for size in 1, 7, 9, 13, MIB + 1:
         refuses_payload(server, bytes(size))
 
 

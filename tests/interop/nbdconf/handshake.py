@@ -6,7 +6,7 @@ from .check import *  # noqa: F403
 from .rows import Lacking, NotApplicable, may, must, should
 from .server import NO_SUCH_NAME, OPTION_ERRORS, listed_export, option_error
 
-# ---- the greeting -------------------------------------------------------------------
+# ---- the greeting --------------------------------------------------------------------
 
 
 def greeting(server):
@@ -69,7 +69,7 @@ def client_flag_none(server):
     still_serves(server, client)
 
 
-# ---- options --------------------------------------------------------------------------
+# ---- options -------------------------------------------------------------------------
 
 
 @must("Baseline")
@@ -185,7 +185,7 @@ def option_huge(server):
     return "closed" if client.is_closed() else "waits"
 
 
-# ---- EXPORT_NAME --------------------------------------------------------------------------
+# ---- EXPORT_NAME ---------------------------------------------------------------------
 
 
 def export_name(server, flags, take):
@@ -230,9 +230,10 @@ def export_name_same_as_go(server):
 def export_name_unknown(server):
     """EXPORT_NAME of an export that does not exist ends the connection."""
     server.needs_other_names()
-    client = server.shake()
-    client.option(OPT_EXPORT_NAME, NO_SUCH_NAME.encode())
-    closes(server, client)
+    for name in NO_SUCH_NAME.encode(), b"n" * 5000:
+        client = server.shake()
+        client.option(OPT_EXPORT_NAME, name)
+        closes(server, client, "the connection after a name of %d bytes" % len(name))
 
 
 @must("Conventions")
@@ -244,7 +245,7 @@ def export_name_longest(server):
     closes(server, client)
 
 
-# ---- ABORT ----------------------------------------------------------------------------------
+# ---- ABORT ---------------------------------------------------------------------------
 
 
 @must("NBD_OPT_ABORT")
@@ -271,7 +272,7 @@ def abort_without_waiting(server):
     in_step(server.shake())
 
 
-# ---- LIST -----------------------------------------------------------------------------------
+# ---- LIST ----------------------------------------------------------------------------
 
 
 def listing(server):
@@ -355,7 +356,7 @@ def list_twice(server):
     equal(first, second, "the second list")
 
 
-# ---- STARTTLS, without TLS ---------------------------------------------------------------------
+# ---- STARTTLS, without TLS -----------------------------------------------------------
 
 
 @must("NOTLS mode")

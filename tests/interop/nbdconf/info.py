@@ -13,7 +13,7 @@ def asked(server, option, *wanted, name=None):
     return server.shake().ask(option, info_data(server.name if name is None else name, *wanted))
 
 
-# ---- success ----------------------------------------------------------------------------
+# ---- success -------------------------------------------------------------------------
 
 
 @must("Baseline")
@@ -89,8 +89,10 @@ def go_no_zeroes(server):
 @must("NBD_OPT_INFO and NBD_OPT_GO")
 def info_go_same(server):
     """INFO, and GO right after it with the same data, tell the same."""
-    for wanted in (), (INFO_NAME, INFO_DESCRIPTION, INFO_BLOCK_SIZE):
-        client = server.shake()
+    talks = [(kind, wanted) for kind in server.kind_names()
+             for wanted in ((), (INFO_NAME, INFO_DESCRIPTION, INFO_BLOCK_SIZE))]
+    for kind, wanted in talks:
+        client = server.negotiate(**kind)
         data = info_data(server.name, *wanted)
         first, second = (infos_of(client.ask(option, data)) for option in BOTH)
         assert first == second, "GO tells other things of type %s" % ", ".join(
@@ -101,7 +103,8 @@ def info_go_same(server):
 def info_unknown_requests(server):
     """Requests for information of unknown types are ignored."""
     for option in BOTH:
-        infos_of(asked(server, option, 4, 99, 0x7fff, 0xffff))
+        told = infos_of(asked(server, option, 4, 99, 0x7fff, 0xffff))
+        assert max(told) <= INFO_BLOCK_SIZE, "information of type %d" % max(told)
 
 
 @must("NBD_OPT_INFO and NBD_OPT_GO")
@@ -111,7 +114,7 @@ def info_many_requests(server):
         infos_of(asked(server, option, *range(100)))
 
 
-# ---- failure ------------------------------------------------------------------------------
+# ---- failure -------------------------------------------------------------------------
 
 
 def unknown_export(server, option):
@@ -210,14 +213,14 @@ def info_cut_anywhere(server):
                              for size in range(len(whole))}))
 
 
-@should("NBD_REP_ERR_INVALID", "The text has a layout that ends with the last request; it does not say "
-        "what to do about more.")
+@should("NBD_REP_ERR_INVALID", "The text has a layout that ends with the last request; it does "
+        "not say what to do about more.")
 def info_trailing_data(server):
     """Data behind the last request: an error, or the end of the connection."""
     return malformed_by_both(server, info_data(server.name) + b"\0")
 
 
-# ---- names ------------------------------------------------------------------------------------
+# ---- names ---------------------------------------------------------------------------
 
 
 def told(server, kind, what):
@@ -257,7 +260,7 @@ def info_description_listed(server):
     equal(server.exports[name], text, "the description")
 
 
-# ---- sizes ------------------------------------------------------------------------------------
+# ---- sizes ---------------------------------------------------------------------------
 
 
 def sizes(server):

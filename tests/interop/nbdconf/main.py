@@ -8,8 +8,8 @@ import sys
 from collections import namedtuple
 
 from raw_nbd import Closed
-from . import (handshake, info, contexts, transmission, commands,  # noqa: F401  their rows
-               errors, structured, status, extended)
+from . import (handshake, info, contexts, selecting, transmission,  # noqa: F401  their rows
+               commands, ranges, errors, structured, status, extended)
 from .report import Tap, counts, list_rows, to_json
 from .rows import ROWS, Lacking, NotApplicable
 from .server import BadUri, Gone, Server

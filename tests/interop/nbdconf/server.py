@@ -48,7 +48,8 @@ def parse_uri(uri):
     except ValueError as error:
         raise BadUri("%s: %s" % (uri, error)) from error
     if parts.scheme != "nbd" or not parts.hostname:
-        raise BadUri("%s: neither nbd://HOST[:PORT]/EXPORT nor nbd+unix:///EXPORT?socket=PATH" % uri)
+        raise BadUri("%s: neither nbd://HOST[:PORT]/EXPORT nor nbd+unix:///EXPORT?socket=PATH"
+                     % uri)
     return (parts.hostname, port), name
 
 
@@ -144,9 +145,13 @@ class Server:
     def kinds(self, contexts=()):
         """A client of each kind that the server has: simple, structured and extended replies."""
         yield self.serve()
-        for kind in "structured", "extended":
-            if getattr(self, "has_" + kind):
-                yield self.serve(contexts=tuple(set(contexts) & set(self.contexts)), **{kind: True})
+        for kind in self.kind_names()[1:]:
+            yield self.serve(contexts=tuple(set(contexts) & set(self.contexts)), **kind)
+
+    def kind_names(self):
+        """What serve() and negotiate() take for each kind of reply, simple ones first."""
+        return [{}] + [{kind: True} for kind in ("structured", "extended")
+                       if getattr(self, "has_" + kind)]
 
     # ---- what it says of itself ----
 

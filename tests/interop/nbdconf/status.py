@@ -5,7 +5,7 @@ import struct
 from .check import *  # noqa: F403
 from .contexts import needs_allocation
 from .rows import Lacking, NotApplicable, must, should
-from .server import ALLOCATION, error_name
+from .server import ALLOCATION
 from .transmission import offered
 
 HOLE, ZERO = 1, 2
@@ -15,8 +15,7 @@ EXTENTS_MAX = 1 << 20
 def clients(server):
     """One for each kind of reply, all contexts selected."""
     server.needs_contexts()
-    return [server.serve(contexts=server.contexts, **{kind: True})
-            for kind in ("structured", "extended") if getattr(server, "has_" + kind)]
+    return [server.serve(contexts=server.contexts, **kind) for kind in server.kind_names()[1:]]
 
 
 def replies(server, flags=0):
@@ -60,7 +59,7 @@ def allocation(server, client, offset, length):
     return extents_of(client, reply)[client.contexts[ALLOCATION]]
 
 
-# ---- the shape of replies ----------------------------------------------------------------------
+# ---- the shape of replies ------------------------------------------------------------
 
 
 @must("NBD_CMD_BLOCK_STATUS")
@@ -169,7 +168,7 @@ def status_advances(server):
         assert at >= end or turns == 1000, "at %d of %d" % (at, end)
 
 
-# ---- what base:allocation says --------------------------------------------------------------------
+# ---- what base:allocation says -------------------------------------------------------
 
 
 @should("base:allocation metadata context")

@@ -53,7 +53,8 @@ def kind_of(outcome):
 
 
 def print_summary(servers):
-    print("| | ok | MUST broken | SHOULD broken | MAY, otherwise | lacks it | n/a |\n|---|" + "---|" * 6)
+    print("| | ok | MUST broken | SHOULD broken | MAY, otherwise | lacks it | n/a |")
+    print("|---|" + "---|" * 6)
     for name, results in servers:
         kinds = [kind_of(outcome) for outcome in results.values()]
         print("| %s | %s |" % (name, " | ".join(

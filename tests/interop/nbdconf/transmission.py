@@ -3,11 +3,12 @@
 import struct
 
 from .check import *  # noqa: F403
-from .rows import Lacking, NotApplicable, may, must, should
-from .server import ALLOCATION, error_name
+from .rows import NotApplicable, may, must, should
+from .server import ALLOCATION
 
 DEFINED = (1 << 13) - 1
-RANGED = READ, WRITE, TRIM, CACHE, ZEROES, STATUS
+ANSWERED = ("The text says that the requests are handled; that a handled request has been answered "
+            "is our reading.")
 OFFERED_BY = {READ: 0, WRITE: 0, FLUSH: SEND_FLUSH, TRIM: SEND_TRIM, CACHE: SEND_CACHE,
               ZEROES: SEND_WRITE_ZEROES}
 COMMANDS = {READ: "READ", WRITE: "WRITE", FLUSH: "FLUSH", TRIM: "TRIM", CACHE: "CACHE",
@@ -29,7 +30,7 @@ def length_of(server, command):
     return 0 if command == FLUSH else server.unit
 
 
-# ---- transmission flags ------------------------------------------------------------------
+# ---- transmission flags --------------------------------------------------------------
 
 
 @must("Transmission flags")
@@ -97,7 +98,7 @@ def flags_fua(server):
     assert server.flags & SEND_FUA, "flags %#x" % server.flags
 
 
-# ---- read-only exports ----------------------------------------------------------------------
+# ---- read-only exports ---------------------------------------------------------------
 
 
 def read_only(server, command):
@@ -134,7 +135,7 @@ def read_only_zeroes(server):
     return fails_with(read_only(server, ZEROES), EPERM)
 
 
-# ---- replies ----------------------------------------------------------------------------------
+# ---- replies -------------------------------------------------------------------------
 
 
 @must("Simple reply message")
@@ -234,7 +235,7 @@ def request_bad_magic(server):
     return closed_or(lambda: fails_with(client.reply(), EINVAL))
 
 
-# ---- DISC --------------------------------------------------------------------------------------
+# ---- DISC ----------------------------------------------------------------------------
 
 
 @must("NBD_CMD_DISC")
@@ -252,8 +253,7 @@ def disc_closes(server):
         raise AssertionError("a reply")
 
 
-@must("NBD_CMD_DISC", "The text says that the requests are handled; that a handled request has "
-      "been answered is our reading.")
+@must("NBD_CMD_DISC", ANSWERED)
 def disc_finishes(server):
     """Requests before DISC are handled first, and answered."""
     for _ in range(16):
@@ -265,19 +265,23 @@ def disc_finishes(server):
         closes(server, client)
 
 
-@must("NBD_CMD_DISC")
+@must("NBD_CMD_DISC", "The text names the handling of requests, then the end of the connection; "
+      "that they come in this order, and that an error will not do, is our reading.")
 def disc_finishes_writes(server):
-    """What was written before DISC is there for the next client."""
+    """What was sent before DISC is written, and is there when the connection ends."""
     server.needs_writes()
-    client = server.serve()
-    data = noise(16 * server.unit, 16)
-    client.request(WRITE, 0, len(data), payload=data)
-    client.request(DISC)
-    closes(server, client)
-    assert server.serve().read(0, len(data)) == data, "other data"
+    for turn in range(16):
+        client, reader = server.serve(), server.serve()
+        data = noise(16 * server.unit, turn)
+        client.request(WRITE, 0, len(data), payload=data)
+        client.request(DISC)
+        succeeds(client.reply(), "WRITE")
+        closes(server, client)
+        assert reader.read(0, len(data)) == data, "other data"
+        server.hang_up()
 
 
-# ---- FUA, FLUSH, several connections ------------------------------------------------------------
+# ---- FUA, FLUSH, several connections -------------------------------------------------
 
 
 def takes_fua(server, *commands):
