@@ -48,6 +48,11 @@ command -v nbdkit >/dev/null || {
 	echo "nbdkit is not installed: no server of others was looked at"
 	exit 0
 }
+nbdkit -f -U "$TEST_DIR/small" memory 512K >small.log 2>&1 &
+own_pid $!
+wait_for 10 test -S small || fail "nbdkit does not listen"
+expect_exit 1 "${conformance[@]}" "$(nbd_uri "$TEST_DIR/small")"
+expect_output "524288 bytes, and 1048576 are needed"
 nbdkit -f -U "$TEST_DIR/nbdkit" memory 64M >nbdkit.log 2>&1 &
 own_pid $!
 status=0

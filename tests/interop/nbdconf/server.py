@@ -231,6 +231,15 @@ class Server:
     def takes_any_name(self):
         return self.shake().result(OPT_INFO, info_data(NO_SUCH_NAME)) == REP_ACK
 
+    def unfit(self):
+        """Why it is of no use to look at it, or None."""
+        if self.shake().result(99) == ERR_TLS_REQD:
+            return "the server insists on TLS"
+        if self.size < max(MIB, 256 * self.unit):
+            return "the export has %d bytes, and %d are needed" % (
+                self.size, max(MIB, 256 * self.unit))
+        return None
+
     # ---- what a row needs ----
 
     def needs(self, flag, name):
