@@ -125,7 +125,8 @@ kinds of socket and read-only; a row's name is what \`--only\` takes.
 Exports of 64 MiB, writable; what is about read-only exports was found on one of those. Looked at were
 nbdkit $(version nbdkit --version) with its plugins memory and file, qemu-nbd $(version qemu-nbd --version) and
 nbd-server $(version nbd-server -V) with flush, fua, trim and its list switched on, all as Debian has them. Newer ones
-may differ. Those that ended when they were looked at were started again: $(those_that_ended).
+may differ, and where it is a matter of timing (\`disc-finishes\`, \`disc-finishes-writes\`) so may another run. Those that
+ended when they were looked at were started again: $(those_that_ended).
 
 END
 	"${conformance[@]}" --table "sealblkd=$results/sealblkd.json,$results/sealblkd-ro.json" \

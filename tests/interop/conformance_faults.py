@@ -6,7 +6,7 @@
 
 FOLDER has the sockets of tools/bad_nbd_server.py, started with what this program prints
 when it is given no FOLDER: the names of the faults. Each has a row that must find it, and
-which the server without a fault passes.
+that finds nothing in the server without a fault.
 """
 import os
 import signal
@@ -38,6 +38,7 @@ ROW_OF = {
     "export-not-told": "info-export-unasked",
     "info-hangs": "info-implemented",
     "info-insists": "sizes-not-required",
+    "info-insists-tersely": "sizes-told-when-required",
     "names-hang": "info-longest-name",
     "unknown-export-closes": "go-unknown-export",
     "zeroes-after-go": "go-no-zeroes",
@@ -121,7 +122,7 @@ def main(folder):
         right = outcome(folder, "none", rows[ident])
         wrong = outcome(folder, fault, rows[ident])
         print("%-28s %-28s %s: %s" % (fault, ident, wrong.result, wrong.why))
-        if right.result != "ok" or wrong.result != "not ok":
+        if right.result == "not ok" or wrong.result != "not ok":
             print("  not found, or found without the fault: %s, %s" % (right.result, right.why))
             missed += 1
     print("%d faults, %d not found" % (len(ROW_OF), missed))

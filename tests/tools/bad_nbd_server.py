@@ -124,7 +124,8 @@ class Haggling(Peer):
         if not self.bad("export-not-told"):
             told = struct.pack(">HQH", INFO_EXPORT, len(self.disk), self.flags(name))
             self.reply(option, REP_INFO, told)
-        if self.bad("info-insists") and INFO_NAME not in wanted:
+        insists = self.bad("info-insists") or self.bad("info-insists-tersely")
+        if insists and INFO_BLOCK_SIZE not in wanted:
             raise Failure(ERR_BLOCK_SIZE_REQD)
         self.details(option, name, wanted)
         self.reply(option, REP_ACK)

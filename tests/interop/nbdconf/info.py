@@ -343,8 +343,18 @@ def sizes_never_insisted_on(server):
 def sizes_not_required(server):
     """GO without INFO_BLOCK_SIZE is served."""
     client = server.shake()
-    client.go(server.name)
+    infos_of(client.ask(OPT_GO, info_data(server.name)))
     still_serves(server, client)
+
+
+@should("NBD_OPT_INFO and NBD_OPT_GO")
+def sizes_told_when_required(server):
+    """Before ERR_BLOCK_SIZE_REQD comes INFO_BLOCK_SIZE, which saves asking again."""
+    replies = asked(server, OPT_GO)
+    if replies[-1][0] != ERR_BLOCK_SIZE_REQD:
+        raise NotApplicable("GO does not need INFO_BLOCK_SIZE")
+    assert any(data[:2] == struct.pack(">H", INFO_BLOCK_SIZE) for _, data in replies[:-1]), \
+        "it does not"
 
 
 @must("Size constraints")
