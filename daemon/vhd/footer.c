@@ -127,6 +127,29 @@ void vhd_footer_build(const struct vhd_fixed *fixed, struct vhd_footer *ret_foot
 	*ret_footer = footer;
 }
 
+void vhd_footer_make_dynamic(struct vhd_footer *footer)
+{
+	footer->disk_type = be32_of(VHD_DYNAMIC);
+	footer->data_offset = be64_of(VHD_FOOTER_BYTES);
+	footer->checksum = be32_of(vhd_footer_checksum(footer));
+}
+
+void vhd_footer_renew(const uint8_t bytes[VHD_FOOTER_BYTES], uint64_t disk_bytes,
+		      struct vhd_footer *ret_footer)
+{
+	struct vhd_fixed fixed = { .disk_bytes = disk_bytes };
+	struct vhd_footer was;
+
+	memcpy(&was, bytes, sizeof(was));
+	fixed.created_s = be32_get(was.created_s);
+	memcpy(fixed.creator_app, VHD_CREATOR_WINDOWS, sizeof(fixed.creator_app));
+	memcpy(fixed.uuid, was.uuid, sizeof(fixed.uuid));
+	vhd_footer_build(&fixed, ret_footer);
+	ret_footer->original_bytes = was.original_bytes;
+	ret_footer->saved_state = was.saved_state;
+	ret_footer->checksum = be32_of(vhd_footer_checksum(ret_footer));
+}
+
 bool vhd_footer_is_owned(const uint8_t bytes[VHD_FOOTER_BYTES])
 {
 	struct vhd_footer footer;

@@ -74,6 +74,18 @@ struct vhd_fixed {
 /* Cannot fail. The geometry is vhd_geometry_of() the size. */
 void vhd_footer_build(const struct vhd_fixed *fixed, struct vhd_footer *ret_footer);
 
+/* Turn the footer of a fixed VHD into that of a dynamic one with its header behind the copy. */
+void vhd_footer_make_dynamic(struct vhd_footer *footer);
+
+/*
+ * The footer of a fixed VHD that goes on as the disk whose footer @bytes was, of
+ * @disk_bytes by now: unique id, timestamp, original size and saved state are
+ * kept; the rest is as vhd_footer_build() has it, so that a size that only the
+ * geometry told does not cut the disk.
+ */
+void vhd_footer_renew(const uint8_t bytes[VHD_FOOTER_BYTES], uint64_t disk_bytes,
+		      struct vhd_footer *ret_footer);
+
 /* Is the disk's file marked as owned by the image whose UUID is the footer's unique id? */
 bool vhd_footer_is_owned(const uint8_t bytes[VHD_FOOTER_BYTES]);
 

@@ -305,3 +305,35 @@ Test(vhd_footer, of_an_owned_file_differs_in_id_mark_and_checksum_alone)
 	owned.cookie[0] ^= 1;
 	cr_expect_not(vhd_footer_is_owned(bytes_of(&owned)), "no footer, no owner");
 }
+
+Test(vhd_footer, of_a_dynamic_vhd_is_rebuilt_as_qemu_writes_it_but_for_the_creator)
+{
+	struct vhd_fixed fixed = { .disk_bytes = 0x800800, .created_s = 0x3297bb77 };
+	struct vhd_footer built, theirs;
+
+	memcpy(&theirs, vhd_footer_qemu_dynamic, sizeof(theirs));
+	memcpy(fixed.creator_app, VHD_CREATOR_QEMU, sizeof(fixed.creator_app));
+	memcpy(fixed.uuid, theirs.uuid, sizeof(fixed.uuid));
+	vhd_footer_build(&fixed, &built);
+	vhd_footer_make_dynamic(&built);
+	cr_expect_eq(be32_get(built.checksum), vhd_footer_checksum(&built));
+	built.creator_version = theirs.creator_version;
+	built.checksum = be32_of(vhd_footer_checksum(&built));
+	cr_expect_arr_eq(&built, vhd_footer_qemu_dynamic, VHD_FOOTER_BYTES);
+}
+
+Test(vhd_footer, that_is_renewed_keeps_the_disks_identity_and_is_sized_alike_by_everybody)
+{
+	struct vhd_footer was, footer;
+	struct vhd_info info;
+
+	memcpy(&was, vhd_footer_azure, sizeof(was));
+	vhd_footer_renew(vhd_footer_azure, 6 * GIB, &footer);
+	info = accepted(bytes_of(&footer), 6 * GIB + 512);
+	cr_expect_arr_eq(info.uuid, was.uuid, sizeof(was.uuid));
+	cr_expect_eq(info.created_s, be32_get(was.created_s));
+	cr_expect_eq(info.original_bytes, 5 * GIB);
+	cr_expect_eq(info.disk_bytes, 6 * GIB);
+	cr_expect_arr_eq(info.creator_app, VHD_CREATOR_WINDOWS, VHD_CREATOR_BYTES);
+	cr_expect_eq(info.disk_type, VHD_FIXED);
+}
