@@ -306,6 +306,21 @@ const struct verb tool_verbs[] = {
 		.run = verb_key_export,
 	},
 	{
+		.name = "convert",
+		.operands = "[--format FORMAT] [--force] [--json] SOURCE[:FORMAT] DEST",
+		.summary = "a disk from one file format to another",
+		.help = "Copy the disk in SOURCE, raw or a VHD of any kind (FORMAT: raw or vhd; without it,\n"
+			"the file tells), to DEST: a fixed VHD as Azure takes it, a dynamic one, or raw. Only\n"
+			"what SOURCE stores is read, zeros are not written, and SOURCE is never changed. A\n"
+			"fixed VHD is padded with zeros to whole MiB, and to 20 of them. DEST appears when\n"
+			"it is complete and durable; until then it is DEST.part. What SIGINT or SIGTERM\n"
+			"interrupts, the same command goes on with, after it has compared what is there.\n"
+			"With --json --progress=always an object for each half second comes first.\n",
+		.has_two = true,
+		.check = verb_convert_check,
+		.run = verb_convert,
+	},
+	{
 		.name = "vhd info",
 		.operands = "[--json] FILE",
 		.summary = "a VHD's or VHDX's headers, and would Azure take it?",

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "copy_options.h"
 #include "key_options.h"
 #include "sealblk/seal_format.h"
 #include "sealblk/units.h"
@@ -31,22 +32,10 @@ struct row {
 
 static const char *set_base(struct tool_options *options, const char *value)
 {
-	const char *colon = strrchr(value, ':');
-	size_t path_bytes = strlen(value);
+	const char *wrong = tool_split_format(value, options->base_path, &options->base_format);
 
-	options->base_format = BASE_AUTO;
-	/* A colon that no format follows is part of the path. */
-	if (colon && strcmp(colon + 1, "auto") != 0 &&
-	    base_format_of(colon + 1, &options->base_format) == 0)
-		path_bytes = (size_t)(colon - value);
-	if (path_bytes == 0)
-		return "names no file";
-	if (path_bytes >= sizeof(options->base_path))
-		return "the path is too long";
-	memcpy(options->base_path, value, path_bytes);
-	options->base_path[path_bytes] = '\0';
-	options->has_base = true;
-	return NULL;
+	options->has_base = wrong == NULL;
+	return wrong;
 }
 
 /* A number, then K, M, G, T or nothing. Returns 0, -EINVAL or -ERANGE. */
@@ -232,7 +221,7 @@ static const char *set_version(struct tool_options *options, const char *value)
 /* Those that take a KEYSOURCE. */
 #define KEY_VERBS                                                                        \
 	",create,check,key export,key add,key remove,key rotate,key revoke,key restore," \
-	"encryption on,encryption off," REWRITE_VERBS
+	"encryption on,encryption off,export,import," REWRITE_VERBS
 
 static const struct row rows[] = {
 	{ "base", "FILE[:FORMAT]", ",create,",
@@ -288,11 +277,17 @@ static const struct row rows[] = {
 	  "bytes a second, or with K, M, G, T; 0: no limit", set_max_rate },
 	{ "drop-other-slots", NULL, ",rekey,rekey start,",
 	  "only the key given opens IMAGE afterwards", set_drop_other_slots },
-	{ "progress", "WHEN", ",encrypt,rekey,",
+	{ "format", "FORMAT", ",convert,export,",
+	  "of DEST: vhd (fixed), vhd-dynamic or raw; default: as DEST is called, else vhd",
+	  copy_option_format },
+	{ "force", NULL, ",convert,export,", "replace DEST if it is there", copy_option_force },
+	{ "fix", NULL, ",vhd check,", "write the footer anew where that is what is wrong",
+	  copy_option_fix },
+	{ "progress", "WHEN", ",encrypt,rekey,convert,export,import,",
 	  "auto (default: on a terminal a bar), always (else lines), never", set_progress },
 	{ "json", NULL,
 	  ",info,map,events,check,vhd info,key list,encryption on,encryption off,encryption status,"
-	  "encrypt status,rekey status,",
+	  "encrypt status,rekey status,convert,export,import,vhd check,",
 	  "print JSON", set_json },
 	{ "help", NULL, NULL, "print this and exit", set_help },
 	{ "version", NULL, NULL, "print the version and exit", set_version },
@@ -520,18 +515,28 @@ static int check_given(const struct tool_options *options, uint64_t given, struc
 	return 0;
 }
 
-static int parse_image(struct tool_options *options, char **words, struct problem *problem)
+/* The last words of the command line. */
+static int parse_operands(struct tool_options *options, char **words, struct problem *problem)
 {
+	const struct verb *verb = options->verb;
+
 	if (!words[0] || !*words[0]) {
-		tool_usage_problem(problem, options->verb, "no image named");
-		return -EINVAL;
-	}
-	if (words[1]) {
-		tool_usage_problem(problem, options->verb, "one image at a time, not also %s",
-				   words[1]);
+		tool_usage_problem(problem, verb,
+				   verb->has_two ? "no source named" : "no image named");
 		return -EINVAL;
 	}
 	options->image = words[0];
+	if (!verb->has_two) {
+		if (!words[1])
+			return 0;
+		tool_usage_problem(problem, verb, "one image at a time, not also %s", words[1]);
+		return -EINVAL;
+	}
+	if (!words[1] || !*words[1] || words[2]) {
+		tool_usage_problem(problem, verb, "two files are wanted, from where and to where");
+		return -EINVAL;
+	}
+	options->second = words[1];
 	return 0;
 }
 
@@ -551,6 +556,6 @@ int tool_options_parse(struct tool_options *options, int argc, char **argv, stru
 		return -EINVAL;
 	}
 	r = check_given(options, given, problem);
-	return r == 0 ? parse_image(options, argv + optind + count_words(options->verb), problem)
+	return r == 0 ? parse_operands(options, argv + optind + count_words(options->verb), problem)
 		      : r;
 }

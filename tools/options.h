@@ -25,6 +25,14 @@ enum tool_exit {
 	TOOL_KEY = 4,	  /* key wrong or revoked */
 };
 
+/* What convert and export write. */
+enum tool_format {
+	TOOL_FORMAT_AUTO, /* as DEST is called */
+	TOOL_FORMAT_VHD,  /* fixed */
+	TOOL_FORMAT_VHD_DYNAMIC,
+	TOOL_FORMAT_RAW,
+};
+
 struct tool_options {
 	const struct verb *verb; /* NULL: only --help or --version */
 	bool help;
@@ -53,7 +61,11 @@ struct tool_options {
 	uint64_t max_rate; /* bytes a second; 0: no limit */
 	bool drop_other_slots;
 	enum progress_when progress;
-	const char *image; /* the operand; argv's */
+	enum tool_format format;
+	bool force;
+	bool fix;
+	const char *image;  /* the operand, or the first of two; argv's */
+	const char *second; /* of verbs that want two; argv's */
 };
 
 /* A row of the table in main.c; a new verb is a new row. */
@@ -63,6 +75,7 @@ struct verb {
 	const char *summary;  /* for the list of verbs: a few words */
 	const char *help;     /* whole lines */
 	bool has_keys;
+	bool has_two; /* operands */
 	/* Is the command line complete? Returns 0, or -EINVAL with *problem. NULL: always. */
 	int (*check)(const struct tool_options *options, struct problem *problem);
 	/* Returns 0, or a negative errno with *problem; see tool_exit_of() in main.c. */
@@ -82,6 +95,13 @@ int MUST_CHECK tool_options_parse(struct tool_options *options, int argc, char *
 /* Fill in *problem: "VERB: ... (see sealblk VERB --help)". @verb may be NULL. */
 void tool_usage_problem(struct problem *problem, const struct verb *verb, const char *fmt, ...)
 	PRINTF_LIKE(3, 4);
+
+/*
+ * Cut "PATH:FORMAT" in two; a colon that no format follows is part of the path. Returns
+ * NULL, or what is wrong with @value.
+ */
+const char *tool_split_format(const char *value, char ret_path[PATH_BYTES_MAX],
+			      enum base_format *ret_format);
 
 /* Print --help of a verb, or of sealblk itself when @verb is NULL, to stdout. */
 void tool_print_help(const struct verb *verb);

@@ -38,6 +38,8 @@ int MUST_CHECK verb_rekey_status(const struct tool_options *options, struct prob
 int MUST_CHECK verb_rekey_pause(const struct tool_options *options, struct problem *problem);
 int MUST_CHECK verb_rekey_resume(const struct tool_options *options, struct problem *problem);
 int MUST_CHECK verb_rewrite_check(const struct tool_options *options, struct problem *problem);
+int MUST_CHECK verb_convert_check(const struct tool_options *options, struct problem *problem);
+int MUST_CHECK verb_convert(const struct tool_options *options, struct problem *problem);
 int MUST_CHECK verb_vhd_info(const struct tool_options *options, struct problem *problem);
 
 #endif

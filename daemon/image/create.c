@@ -7,7 +7,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
 #include <linux/fs.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +16,7 @@
 #include <unistd.h>
 
 #include "image/names.h"
+#include "image/path.h"
 #include "image/superblock.h"
 #include "image/uuid.h"
 #include "keys/key_mem.h"
@@ -189,20 +189,6 @@ static int set_length(int fd, const char *path, uint64_t disk_bytes, struct prob
 	return ftruncate(fd, (off_t)image_bytes_of(disk_bytes, 1)) < 0 ? -errno : 0;
 }
 
-static int sync_folder(const char *path)
-{
-	char copy[PATH_BYTES_MAX];
-	int fd, r;
-
-	snprintf(copy, sizeof(copy), "%s", path);
-	fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	r = fsync(fd) < 0 ? -errno : 0;
-	close(fd);
-	return r;
-}
-
 static int fill_and_name(struct ring *ring, int fd, const char *temporary, const char *path,
 			 const struct image_recipe *recipe, struct problem *problem)
 {
@@ -218,7 +204,7 @@ static int fill_and_name(struct ring *ring, int fd, const char *temporary, const
 	    syscall(SYS_renameat2, AT_FDCWD, temporary, AT_FDCWD, path, RENAME_NOREPLACE) < 0)
 		r = -errno;
 	if (r == 0) {
-		r = sync_folder(path);
+		r = path_sync_folder(path);
 		if (r < 0)
 			unlink(path);
 	}

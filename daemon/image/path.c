@@ -3,10 +3,13 @@
 #include "image/path.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 _Static_assert(PATH_BYTES_MAX == PATH_MAX, "realpath() fills up to PATH_MAX bytes");
 
@@ -47,4 +50,18 @@ int path_beside(const char *path, const char *relative, char ret_path[PATH_BYTES
 	if (!slash)
 		return path_join(".", 1, relative, ret_path);
 	return path_join(path, (size_t)(slash - path), relative, ret_path);
+}
+
+int path_sync_folder(const char *path)
+{
+	char copy[PATH_BYTES_MAX];
+	int fd, r;
+
+	snprintf(copy, sizeof(copy), "%s", path);
+	fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	r = fsync(fd) < 0 ? -errno : 0;
+	close(fd);
+	return r;
 }

@@ -24,4 +24,10 @@ int MUST_CHECK path_folder(const char *path, char ret_folder[PATH_BYTES_MAX]);
  */
 int MUST_CHECK path_beside(const char *path, const char *relative, char ret_path[PATH_BYTES_MAX]);
 
+/*
+ * Make durable what was done to the folder of @path: a file made, renamed or removed.
+ * Returns 0 or a negative errno.
+ */
+int MUST_CHECK path_sync_folder(const char *path);
+
 #endif

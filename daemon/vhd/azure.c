@@ -4,11 +4,7 @@
 
 #include <assert.h>
 
-#include "sealblk/units.h"
 #include "vhd/footer.h"
-
-#define AZURE_BYTES_MIN (20 * MIB)
-#define AZURE_BYTES_MAX (32 * TIB)
 
 static const char *const rule_texts[VHD_AZURE_RULES] = {
 	[VHD_AZURE_FIXED] = "fixed VHD",
@@ -33,8 +29,8 @@ void vhd_azure_judge(const struct vhd_footer *footer, uint64_t file_bytes,
 	ret_kept[VHD_AZURE_FIXED] = has_cookie && be32_get(footer->disk_type) == VHD_FIXED;
 	ret_kept[VHD_AZURE_FOOTER] = has_cookie &&
 				     be32_get(footer->checksum) == vhd_footer_checksum(footer);
-	ret_kept[VHD_AZURE_SIZE] = has_cookie && disk_bytes >= AZURE_BYTES_MIN &&
-				   disk_bytes <= AZURE_BYTES_MAX;
+	ret_kept[VHD_AZURE_SIZE] = has_cookie && disk_bytes >= VHD_AZURE_BYTES_MIN &&
+				   disk_bytes <= VHD_AZURE_BYTES_MAX;
 	ret_kept[VHD_AZURE_WHOLE_MIB] = has_cookie && disk_bytes > 0 && disk_bytes % MIB == 0;
 	/* Compared without adding: the size is anybody's number. */
 	ret_kept[VHD_AZURE_LENGTH] = has_cookie && file_bytes >= VHD_FOOTER_BYTES &&

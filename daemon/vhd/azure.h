@@ -10,7 +10,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "sealblk/units.h"
 #include "sealblk/vhd_format.h"
+
+#define VHD_AZURE_BYTES_MIN (20 * MIB)
+#define VHD_AZURE_BYTES_MAX (32 * TIB)
 
 enum vhd_azure_rule {
 	VHD_AZURE_FIXED,     /* neither dynamic, differencing nor VHDX */
