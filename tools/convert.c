@@ -33,6 +33,7 @@ int verb_convert(const struct tool_options *options, struct problem *problem)
 		.what = "converted",
 		.source = &from.source,
 		.path = options->second,
+		.mode = 0666,
 		.format = transfer_format(options, options->second),
 		.check_source = check_source,
 		.arg = &from,

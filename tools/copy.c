@@ -26,6 +26,14 @@ static void interrupt(int signal_number)
 	interrupted = 1;
 }
 
+void copy_catch_signals(void)
+{
+	const struct sigaction catch = { .sa_handler = interrupt };
+
+	sigaction(SIGINT, &catch, NULL);
+	sigaction(SIGTERM, &catch, NULL);
+}
+
 struct copy {
 	const struct copy_job *job;
 
@@ -267,10 +275,6 @@ static void show_until_done(struct copy *copy, uint64_t total_bytes)
 
 static int set_up(struct copy *copy, struct thread threads[COPY_THREADS])
 {
-	const struct sigaction catch = { .sa_handler = interrupt };
-
-	sigaction(SIGINT, &catch, NULL);
-	sigaction(SIGTERM, &catch, NULL);
 	for (unsigned int i = 0; i < COPY_THREADS; i++) {
 		threads[i] = (struct thread){ .copy = copy, .number = i };
 		threads[i].data = malloc(COPY_PIECE_BYTES);
@@ -334,7 +338,9 @@ int copy_run(const struct copy_job *job, struct copy_result *ret_result, struct 
 	if (r < 0)
 		return r;
 	*ret_result = copy.result;
-	ret_result->at_sector = copy.at_sector;
+	/* What an earlier run has left stays good if this one was too short to look at all of it. */
+	ret_result->at_sector = copy.at_sector > job->kept_sectors ? copy.at_sector
+								   : job->kept_sectors;
 	ret_result->stored_bytes = total_bytes;
 	ret_result->seconds = now_s() - begun_s;
 	return copy.at_sector < job->source->nr_sectors ? -EINTR : 0;

@@ -70,10 +70,12 @@ struct copy_result {
 	double seconds;
 };
 
+/* From here on SIGINT and SIGTERM end copy_run(), and nothing else. */
+void copy_catch_signals(void);
+
 /*
- * Returns 0 when all is in the sink; -EINTR: SIGINT or SIGTERM came, and all before
- * ret_result->at_sector is there; or a negative errno with *problem. The signals are
- * taken from the first call on.
+ * Returns 0 when all is in the sink; -EINTR: a signal came, and all before
+ * ret_result->at_sector is there; or a negative errno with *problem.
  */
 int MUST_CHECK copy_run(const struct copy_job *job, struct copy_result *ret_result,
 			struct problem *problem);

@@ -321,6 +321,38 @@ const struct verb tool_verbs[] = {
 		.run = verb_convert,
 	},
 	{
+		.name = "export",
+		.operands = "[--format FORMAT] [--force] [--json] KEYSOURCE IMAGE DEST",
+		.summary = "the decrypted disk of an image, ready for upload",
+		.help = "Write the disk of IMAGE, decrypted, to DEST: a fixed VHD as Azure takes it, a\n"
+			"dynamic one, or raw. KEYSOURCE is one of the key options below. IMAGE must not be\n"
+			"served for writing meanwhile. Over a base that is a VHD, DEST keeps that one's unique\n"
+			"id and timestamp; where no sector has changed since, the export as a fixed VHD of\n"
+			"a fixed one is the base, byte for byte. Only what is stored is read, zeros are not\n"
+			"written. DEST appears when it is complete and durable; until then it is DEST.part.\n"
+			"What SIGINT or SIGTERM interrupts, the same command goes on with, after it has\n"
+			"compared what is there.\n",
+		.has_keys = true,
+		.has_two = true,
+		.check = verb_export_check,
+		.run = verb_export,
+	},
+	{
+		.name = "import",
+		.operands = "[--json] SOURCE[:FORMAT] KEYSOURCE IMAGE",
+		.summary = "make an image of a disk, all of it encrypted",
+		.help = "Make IMAGE, which must not exist, with a copy of the disk in SOURCE, raw or a VHD of\n"
+			"any kind (FORMAT: raw or vhd; without it, the file tells). Every sector that SOURCE\n"
+			"stores is encrypted, and IMAGE needs no base. KEYSOURCE is one of the key options\n"
+			"below. IMAGE appears when it is complete and durable; until then it is IMAGE.part.\n"
+			"What SIGINT or SIGTERM interrupts, the same command goes on with, after it has\n"
+			"compared what is there.\n",
+		.has_keys = true,
+		.has_two = true,
+		.check = tool_check_key,
+		.run = verb_import,
+	},
+	{
 		.name = "vhd info",
 		.operands = "[--json] FILE",
 		.summary = "a VHD's or VHDX's headers, and would Azure take it?",

@@ -163,7 +163,7 @@ int part_open(struct part *part, struct problem *problem)
 
 	if (part->found)
 		return 0;
-	fd = open(part->temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+	fd = open(part->temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, part->mode);
 	return fd < 0 ? fail(part, part->path, "made", -errno, problem) : lock(part, fd, problem);
 }
 

@@ -10,6 +10,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "base/compiler.h"
 #include "image/problem.h"
@@ -20,6 +21,7 @@ struct part {
 	const char *role; /* "destination", "image": for messages; borrowed */
 	const char *path; /* DEST; borrowed */
 	bool replaces;	  /* DEST may be there, and is then replaced */
+	mode_t mode;	  /* of a new file */
 	char temporary[PATH_BYTES_MAX];
 	char state[PATH_BYTES_MAX];
 	const json_t *identity; /* of the copy that is being made: source, sizes; borrowed */
@@ -32,7 +34,7 @@ struct part {
 /*
  * Look what is there. Returns 0 (part_done() it), or with *problem: -EEXIST: DEST, or
  * a DEST.part that nobody knows; -EBUSY: another program writes DEST.part; or a
- * negative errno. @part: role, path, replaces and identity are set.
+ * negative errno. @part: role, path, replaces, mode and identity are set.
  */
 int MUST_CHECK part_init(struct part *part, struct problem *problem);
 

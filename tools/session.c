@@ -10,23 +10,31 @@
 #include "keys.h"
 #include "keys/key_mem.h"
 
-static int load(struct session *session, const char *path, struct problem *problem)
+static int load_as(struct session *session, const char *path, bool writable,
+		   struct problem *problem)
 {
-	const int fd = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	const int fd =
+		open(path, (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	struct store store;
 	int r = fd < 0 ? -errno : ring_sync_new(&session->ring);
 
 	if (r < 0 && fd >= 0)
 		close(fd);
 	if (r == 0)
-		r = store_file_init(&store, fd, STORE_LOCK_EXCLUSIVE, LOCK_WAIT_MS);
+		r = store_file_init(&store, fd, writable ? STORE_LOCK_EXCLUSIVE : STORE_LOCK_SHARED,
+				    LOCK_WAIT_MS);
 	if (r == 0)
-		return image_load(&store, path, session->ring, true, &session->image, problem);
+		return image_load(&store, path, session->ring, writable, &session->image, problem);
 	if (r == -EBUSY)
 		problem_set(problem, "image", path, "is in use");
 	else
 		problem_set(problem, "image", path, "cannot be opened: %s", strerror(-r));
 	return r;
+}
+
+static int load(struct session *session, const char *path, struct problem *problem)
+{
+	return load_as(session, path, true, problem);
 }
 
 static int unlock(struct session *session, const struct tool_options *options,
@@ -63,7 +71,7 @@ static int start(struct session *session, struct problem *problem)
 /* A shared base is only read. An owned one may have places that a crash left to be punched. */
 static int attach_base(struct image *image, struct problem *problem)
 {
-	const bool owned = image->base_identity.owned;
+	const bool owned = image->base_identity.owned && image->writable;
 	char path[PATH_BYTES_MAX];
 	int fd, r;
 
@@ -111,6 +119,57 @@ int session_open_with_base(struct session *session, const struct tool_options *o
 	return open_session(session, options, true, problem);
 }
 
+static int open_read_only(struct session *session, const struct tool_options *options,
+			  struct problem *problem)
+{
+	const struct image_session how = { .xts = &xts_openssl_ops };
+	int r;
+
+	*session = (struct session){ .uuid_lock = -1 };
+	r = load_as(session, options->image, false, problem);
+	if (r == 0 && session->image->super.open_state != SEAL_CLEAN)
+		return -EUCLEAN;
+	if (r == 0)
+		r = unlock(session, options, problem);
+	if (r == 0)
+		r = attach_base(session->image, problem);
+	if (r == 0)
+		r = image_start(session->image, &how, problem);
+	if (r == 0)
+		image_count_if_needed(session->image);
+	return r;
+}
+
+int session_open_to_read(struct session *session, const struct tool_options *options,
+			 struct problem *problem)
+{
+	int r = open_read_only(session, options, problem);
+
+	if (r != -EUCLEAN || !session->image || session->image->super.open_state == SEAL_CLEAN)
+		return r;
+	session_done(session);
+	r = session_open_with_base(session, options, problem);
+	if (r == 0)
+		r = session_close(session, problem);
+	if (r < 0)
+		return r;
+	session_done(session);
+	return open_read_only(session, options, problem);
+}
+
+int session_open_new(struct session *session, const char *path, struct key_secret *secret,
+		     struct problem *problem)
+{
+	const struct key_secret *secrets = secret;
+	int r;
+
+	*session = (struct session){ .uuid_lock = -1, .secret = secret };
+	r = load(session, path, problem);
+	if (r == 0)
+		r = image_unlock(session->image, &secrets, 1, problem);
+	return r == 0 ? start(session, problem) : r;
+}
+
 int session_open_keyring(struct session *session, const char *path, const struct key_secret *secret,
 			 struct problem *problem)
 {
@@ -136,6 +195,15 @@ int session_open_revoked(struct session *session, const char *path, const struct
 int session_close(struct session *session, struct problem *problem)
 {
 	return image_stop(session->image, problem);
+}
+
+void session_forget(struct session *session)
+{
+	const struct image *image = session->image;
+
+	if (image && image->dirty_store)
+		image->dirty_store->ops->keep_only(image->dirty_store, image->super.uuid,
+						   image->store.inode, NULL);
 }
 
 void session_done(struct session *session)

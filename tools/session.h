@@ -35,6 +35,17 @@ int MUST_CHECK session_open_with_base(struct session *session, const struct tool
 				      struct problem *problem);
 
 /*
+ * To read the disk, not to change the image: it is opened read-only with its base. One
+ * that was not closed is recovered first, and that does change it.
+ */
+int MUST_CHECK session_open_to_read(struct session *session, const struct tool_options *options,
+				    struct problem *problem);
+
+/* An image without a base that has just been made with @secret, which is the session's from here. */
+int MUST_CHECK session_open_new(struct session *session, const char *path,
+				struct key_secret *secret, struct problem *problem);
+
+/*
  * Load and unlock only, to change the keyring: no session begins, and what a
  * crash left is left for the next one. @secret stays the caller's.
  */
@@ -50,6 +61,9 @@ int MUST_CHECK session_open_revoked(struct session *session, const char *path,
 
 /* End it cleanly. Returns 0, or -EIO with *problem: the image stays unclean. */
 int MUST_CHECK session_close(struct session *session, struct problem *problem);
+
+/* Of an image that is going to be removed: nothing of it stays in the runtime directory. */
+void session_forget(struct session *session);
 
 /* Give everything back; what was not closed is left as a crash would leave it. */
 void session_done(struct session *session);

@@ -248,6 +248,7 @@ static int run(const struct transfer *transfer, struct part *part, struct proble
 	if (r < 0)
 		return r;
 	transfer_tell_part(part);
+	copy_catch_signals();
 	r = copy(transfer, part, &result, problem);
 	/* A DEST.part that is somebody else's by now was never opened. */
 	if (r < 0 && r != -EINTR && part->store.ops)
@@ -262,6 +263,7 @@ int transfer_run(const struct transfer *transfer, struct problem *problem)
 		.role = "destination",
 		.path = transfer->path,
 		.replaces = transfer->options->force,
+		.mode = transfer->mode,
 	};
 	json_t *identity = identity_of(transfer);
 	int r;

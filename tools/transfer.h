@@ -18,6 +18,7 @@ struct transfer {
 	const json_t *identity;	  /* of the source */
 	const char *path;	  /* of the destination */
 	enum tool_format format;  /* not AUTO */
+	mode_t mode;		  /* of a new file */
 	uint64_t disk_bytes;	  /* of the destination: at least the source's */
 	struct vhd_footer footer; /* of a fixed VHD of that size; unless raw */
 	/* Is the source still what it was? 0 or a negative errno with *problem. */

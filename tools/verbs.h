@@ -40,6 +40,9 @@ int MUST_CHECK verb_rekey_resume(const struct tool_options *options, struct prob
 int MUST_CHECK verb_rewrite_check(const struct tool_options *options, struct problem *problem);
 int MUST_CHECK verb_convert_check(const struct tool_options *options, struct problem *problem);
 int MUST_CHECK verb_convert(const struct tool_options *options, struct problem *problem);
+int MUST_CHECK verb_export_check(const struct tool_options *options, struct problem *problem);
+int MUST_CHECK verb_export(const struct tool_options *options, struct problem *problem);
+int MUST_CHECK verb_import(const struct tool_options *options, struct problem *problem);
 int MUST_CHECK verb_vhd_info(const struct tool_options *options, struct problem *problem);
 
 #endif

@@ -93,6 +93,13 @@ static int draft_names(struct draft *draft, const struct image_recipe *recipe)
 		if (r < 0)
 			return r;
 	}
+	if (recipe->source_footer) {
+		int r = names_append(&draft->names, NAMES_SOURCE_FOOTER, recipe->source_footer,
+				     VHD_FOOTER_BYTES);
+
+		if (r < 0)
+			return r;
+	}
 	return names_finish(&draft->names, 1, le64_get(draft->super.mac_key_id), &draft->mac);
 }
 

@@ -20,6 +20,8 @@ struct image_recipe {
 	const uint8_t *uuid;		 /* of uuid_make(); an owned base has it; NULL: a new one */
 	const struct key_secret *secret; /* of the first key slot */
 	const struct base_identity *base; /* or NULL */
+	/* Of the VHD that the disk's content is to be copied from: kept; or NULL. */
+	const uint8_t *source_footer; /* VHD_FOOTER_BYTES */
 };
 
 /*

@@ -19,6 +19,9 @@
 #include "crypt/mac.h"
 #include "sealblk/seal_format.h"
 
+/* The footer, verbatim, of the VHD that was imported into the image. */
+#define NAMES_SOURCE_FOOTER "source.footer"
+
 /* One record. The pointers lie inside the area and live as long as it stays unchanged. */
 struct names_record {
 	const char *name; /* no NUL at its end */
