@@ -363,6 +363,17 @@ const struct verb tool_verbs[] = {
 			"Exit: 0 a sound VHD or VHDX, 3 damaged or neither, 1 not readable.\n",
 		.run = verb_vhd_info,
 	},
+	{
+		.name = "vhd check",
+		.operands = "[--fix] [--json] FILE",
+		.summary = "would Azure take it? if not, what mends it",
+		.help = "Hold FILE against Azure's five rules for a disk to upload, a line for each, with\n"
+			"the command that mends what is broken. --fix writes the footer anew where that is\n"
+			"lost, damaged or says less than there is: from its copy in a dynamic VHD, or from\n"
+			"the length of the file; no byte of the disk is touched, and a file in use is\n"
+			"refused. Exit: 0 Azure takes it, 3 it does not, 1 not checked or not written.\n",
+		.run = verb_vhd_check,
+	},
 	{ 0 },
 };
 

@@ -43,6 +43,7 @@ int MUST_CHECK verb_convert(const struct tool_options *options, struct problem *
 int MUST_CHECK verb_export_check(const struct tool_options *options, struct problem *problem);
 int MUST_CHECK verb_export(const struct tool_options *options, struct problem *problem);
 int MUST_CHECK verb_import(const struct tool_options *options, struct problem *problem);
+int MUST_CHECK verb_vhd_check(const struct tool_options *options, struct problem *problem);
 int MUST_CHECK verb_vhd_info(const struct tool_options *options, struct problem *problem);
 
 #endif
