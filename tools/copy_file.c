@@ -137,12 +137,6 @@ static int read_block(struct copy_sink *sink, unsigned int thread, uint64_t firs
 	return 0;
 }
 
-/* Where its footer goes: behind the last block, however little of that was written. */
-static uint64_t end_of_blocks(const struct copy_file *file)
-{
-	return vhd_layout_block_at(file->nr_blocks, file->nr_stored);
-}
-
 static int put_tables(const struct copy_file *file)
 {
 	struct vhd_dynamic_header header;
@@ -243,7 +237,9 @@ static int finish_dynamic(const struct copy_file *file, struct vhd_footer footer
 	vhd_footer_make_dynamic(&footer);
 	if (r == 0)
 		r = write_at(file->fd, 0, &footer, sizeof(footer));
-	return r == 0 ? write_at(file->fd, end_of_blocks(file), &footer, sizeof(footer)) : r;
+	return r == 0 ? write_at(file->fd, vhd_layout_footer_at(file->nr_blocks, file->nr_stored),
+				 &footer, sizeof(footer))
+		      : r;
 }
 
 int copy_file_finish(struct copy_file *file, const struct vhd_footer *footer)

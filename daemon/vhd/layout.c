@@ -32,6 +32,14 @@ uint64_t vhd_layout_block_at(uint32_t nr_blocks, uint32_t number)
 	return first_data + (uint64_t)number * STRIDE_BYTES - VHD_LAYOUT_BITMAP_BYTES;
 }
 
+uint64_t vhd_layout_footer_at(uint32_t nr_blocks, uint32_t nr_stored)
+{
+	if (nr_stored == 0)
+		return VHD_LAYOUT_BAT_AT + vhd_layout_bat_bytes(nr_blocks);
+	return vhd_layout_block_at(nr_blocks, nr_stored - 1) + VHD_LAYOUT_BITMAP_BYTES +
+	       VHD_BLOCK_BYTES_DEFAULT;
+}
+
 void vhd_layout_header(uint32_t nr_blocks, struct vhd_dynamic_header *ret_header)
 {
 	struct vhd_dynamic_header header = {

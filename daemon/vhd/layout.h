@@ -30,10 +30,16 @@ uint64_t vhd_layout_bat_bytes(uint32_t nr_blocks);
 
 /*
  * Where the bitmap of the @number-th block that is stored (0 for the first) begins, in
- * bytes; its data follows it. Of the first one that is not stored: from there on
- * nothing is in the way of the footer. At most @nr_blocks.
+ * bytes; its data follows it. At most @nr_blocks.
  */
 uint64_t vhd_layout_block_at(uint32_t nr_blocks, uint32_t number);
+
+/*
+ * Where the footer goes: directly behind the last of @nr_stored blocks, or the BAT.
+ * QEMU puts the next block's bitmap there, over the footer, and takes what is behind
+ * it for zeros.
+ */
+uint64_t vhd_layout_footer_at(uint32_t nr_blocks, uint32_t nr_stored);
 
 /* Of a file whose footer vhd_footer_make_dynamic() has made. */
 void vhd_layout_header(uint32_t nr_blocks, struct vhd_dynamic_header *ret_header);

@@ -26,7 +26,7 @@ static struct vhd_footer footer_of(uint64_t disk_bytes)
 static void read_back(uint64_t disk_bytes)
 {
 	uint32_t nr_blocks = vhd_layout_blocks(disk_bytes);
-	uint64_t end = vhd_layout_block_at(nr_blocks, nr_blocks);
+	uint64_t end = vhd_layout_footer_at(nr_blocks, nr_blocks);
 	struct vhd_extent extent = { end + VHD_FOOTER_BYTES, end };
 	struct vhd_footer footer = footer_of(disk_bytes);
 	struct vhd_dynamic_header header;
@@ -61,6 +61,15 @@ Test(vhd_layout, is_read_as_it_is_built)
 {
 	for (size_t i = 0; i < sizeof(disks) / sizeof(disks[0]); i++)
 		read_back(disks[i]);
+}
+
+Test(vhd_layout, puts_the_footer_where_a_writer_puts_the_next_bitmap)
+{
+	uint64_t first = vhd_layout_block_at(5, 0);
+
+	cr_expect_eq(vhd_layout_footer_at(5, 0), VHD_LAYOUT_BAT_AT + SECTOR_BYTES);
+	cr_expect_eq(vhd_layout_footer_at(5, 1), first + SECTOR_BYTES + 2 * MIB);
+	cr_expect_leq(vhd_layout_footer_at(5, 1), vhd_layout_block_at(5, 1));
 }
 
 Test(vhd_layout, puts_data_into_whole_pages)
