@@ -13,13 +13,80 @@
 
 /* ---- reading ---- */
 
+static const struct store *store_of(const struct base *base, int fd)
+{
+	for (unsigned int i = 0; i < base->nr_layers; i++)
+		if (base->layers[i]->store.fd == fd)
+			return &base->layers[i]->store;
+	return NULL;
+}
+
+/* See to it that @from->run has the byte @at_bytes of @fd. */
+static int find_run(struct copy_base *from, int fd, uint64_t at_bytes)
+{
+	struct copy_run_in_file *run = &from->run;
+	const struct store *store = store_of(&from->base, fd);
+	uint64_t nr_bytes;
+	int r;
+
+	if (run->fd == fd && run->first_bytes <= at_bytes && at_bytes < run->end_bytes)
+		return 0;
+	r = store_extent(store, at_bytes, store->bytes - at_bytes, &run->hole, &nr_bytes);
+	run->fd = fd;
+	run->first_bytes = at_bytes;
+	run->end_bytes = r < 0 ? 0 : at_bytes + nr_bytes;
+	return r;
+}
+
+/* Of what lies in one piece. A sector that is a hole in part is data. */
+static int extent_of(struct copy_base *from, uint64_t first_sector, uint64_t limit_sectors,
+		     bool *ret_hole, uint64_t *ret_sectors)
+{
+	struct base_place place;
+	uint64_t run_bytes;
+	int r = base_locate(&from->base, first_sector, limit_sectors, &place);
+
+	*ret_hole = true;
+	*ret_sectors = place.nr_sectors;
+	if (r < 0 || base_place_is_hole(&place))
+		return r;
+	r = find_run(from, place.fd, place.offset_bytes);
+	if (r < 0)
+		return r;
+	*ret_hole = from->run.hole;
+	run_bytes = from->run.end_bytes - place.offset_bytes;
+	if (run_bytes >= place.stored_bytes)
+		return 0;
+	*ret_sectors = (*ret_hole ? run_bytes : round_up(run_bytes, SECTOR_BYTES)) / SECTOR_BYTES;
+	if (*ret_sectors == 0) {
+		*ret_hole = false;
+		*ret_sectors = 1;
+	}
+	return 0;
+}
+
+/* Blocks that follow each other on the disk lie apart in the file: joined, up to a piece. */
 static int extent(struct copy_source *source, unsigned int thread, uint64_t first_sector,
 		  uint64_t limit_sectors, bool *ret_hole, uint64_t *ret_sectors)
 {
-	const struct copy_base *from = CONTAINER_OF(source, struct copy_base, source);
+	struct copy_base *from = CONTAINER_OF(source, struct copy_base, source);
+	uint64_t done = 0, nr_sectors;
+	bool hole;
 
 	(void)thread;
-	return base_extent(&from->base, first_sector, limit_sectors, ret_hole, ret_sectors);
+	do {
+		int r = extent_of(from, first_sector + done, limit_sectors - done, &hole,
+				  &nr_sectors);
+
+		if (r < 0)
+			return r;
+		if (done > 0 && hole != *ret_hole)
+			break;
+		*ret_hole = hole;
+		done += nr_sectors;
+	} while (done < limit_sectors && done < COPY_PIECE_SECTORS);
+	*ret_sectors = done;
+	return 0;
 }
 
 static int read_sectors(struct copy_source *source, unsigned int thread, uint64_t first_sector,

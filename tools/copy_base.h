@@ -10,8 +10,19 @@
 #include "image/base.h"
 #include "image/problem.h"
 
+/*
+ * A run of data or of a hole in a file, as the file system told it. On tmpfs that takes
+ * as long as the run is: it is not asked again for each block of a VHD that lies in it.
+ */
+struct copy_run_in_file {
+	int fd;
+	bool hole;
+	uint64_t first_bytes, end_bytes;
+};
+
 struct copy_base {
-	struct copy_source source; /* what copy_run() sees */
+	struct copy_source source;   /* what copy_run() sees */
+	struct copy_run_in_file run; /* the last one; end_bytes 0: none */
 	struct base base;
 	json_t *identity; /* as copy_base_identity() found it when it was opened */
 };
