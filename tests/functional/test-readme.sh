@@ -54,6 +54,7 @@ expect_exit 0 sealblk key export --passphrase-file phrase vm.seal
 mv new.key vm.key # the next block's
 run_block switch
 run_block check
+run_block convert
 set +m
 run_block tls >tls.log
 grep -q 'newstyle-fixed with TLS' tls.log || fail "no TLS"
