@@ -131,6 +131,7 @@ static int examine(struct check *check, struct problem *problem)
 {
 	struct vhd_patient *patient = &check->patient;
 	struct vhd_info info;
+	bool by_copy;
 	int r = 0;
 
 	*patient = (struct vhd_patient){
@@ -146,7 +147,7 @@ static int examine(struct check *check, struct problem *problem)
 	if (r == 0)
 		r = vhd_read_at(check->store.fd, patient->file_bytes - VHD_FOOTER_BYTES,
 				patient->tail, VHD_FOOTER_BYTES);
-	if (r == 0 && vhd_mend_source(patient, &info) && info.disk_type != VHD_FIXED)
+	if (r == 0 && vhd_mend_source(patient, &info, &by_copy) && info.disk_type != VHD_FIXED)
 		r = examine_sparse(check, &info, &patient->blocks_end_bytes);
 	if (r < 0)
 		return fail(check, "read", r, problem);
@@ -212,7 +213,8 @@ static void mend_text(const struct check *check, enum vhd_azure_rule rule,
 		      char text[MEND_TEXT_BYTES])
 {
 	struct vhd_info info = { 0 };
-	const bool readable = vhd_mend_source(&check->patient, &info) != NULL;
+	bool by_copy;
+	const bool readable = vhd_mend_source(&check->patient, &info, &by_copy);
 	const bool fixed = readable && info.disk_type == VHD_FIXED;
 
 	if (check->can_mend && check->mended[rule])

@@ -24,14 +24,13 @@ static bool has_cookie(const uint8_t bytes[VHD_FOOTER_BYTES])
 	return vhd_footer_has_cookie(bytes, VHD_FOOTER_BYTES);
 }
 
-const uint8_t *vhd_mend_source(const struct vhd_patient *patient, struct vhd_info *ret_info)
+bool vhd_mend_source(const struct vhd_patient *patient, struct vhd_info *ret_info, bool *ret_copy)
 {
-	if (is_sound(patient->tail, ret_info))
-		return patient->tail;
+	*ret_copy = !is_sound(patient->tail, ret_info);
+	if (!*ret_copy)
+		return true;
 	/* A fixed VHD has no copy: this would be one inside a disk. */
-	if (is_sound(patient->head, ret_info) && ret_info->disk_type != VHD_FIXED)
-		return patient->head;
-	return NULL;
+	return is_sound(patient->head, ret_info) && ret_info->disk_type != VHD_FIXED;
 }
 
 static bool put(struct vhd_mend *ret_mend, const uint8_t footer[VHD_FOOTER_BYTES],
@@ -56,12 +55,11 @@ static bool mend_tail(const struct vhd_patient *patient, struct vhd_mend *ret_me
 		   "the footer is lost, its copy is not");
 }
 
-static bool mend_sparse(const struct vhd_patient *patient, const uint8_t *sound,
-			struct vhd_mend *ret_mend)
+static bool mend_sparse(const struct vhd_patient *patient, bool by_copy, struct vhd_mend *ret_mend)
 {
 	if (patient->blocks_end_bytes == 0)
 		return false;
-	if (sound == patient->head)
+	if (by_copy)
 		return mend_tail(patient, ret_mend);
 	if (memcmp(patient->head, patient->tail, VHD_FOOTER_BYTES) == 0)
 		return false;
@@ -139,11 +137,11 @@ bool vhd_mend_plan(const struct vhd_patient *patient, struct vhd_mend *ret_mend)
 {
 	static const char vhdx[] = "vhdxfile";
 	struct vhd_info info;
-	const uint8_t *sound = vhd_mend_source(patient, &info);
+	bool by_copy;
 
-	if (sound)
+	if (vhd_mend_source(patient, &info, &by_copy))
 		return info.disk_type == VHD_FIXED ? mend_size(patient, &info, ret_mend)
-						   : mend_sparse(patient, sound, ret_mend);
+						   : mend_sparse(patient, by_copy, ret_mend);
 	/* Of a dynamic one, of which both are gone, or of something else altogether. */
 	if (has_cookie(patient->head) || memcmp(patient->head, vhdx, sizeof(vhdx) - 1) == 0)
 		return false;

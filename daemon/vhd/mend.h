@@ -35,10 +35,10 @@ struct vhd_mend {
 };
 
 /*
- * Which footer tells of the file: of its end, or, where that is not sound, the copy.
- * NULL: neither is sound.
+ * What the file's footer says, or, where that is not sound, its copy (*ret_copy).
+ * Returns false when neither is sound.
  */
-const uint8_t *vhd_mend_source(const struct vhd_patient *patient, struct vhd_info *ret_info);
+bool vhd_mend_source(const struct vhd_patient *patient, struct vhd_info *ret_info, bool *ret_copy);
 
 /* Returns false when there is nothing to write: all is well, or beyond this. */
 bool vhd_mend_plan(const struct vhd_patient *patient, struct vhd_mend *ret_mend);

@@ -2,13 +2,14 @@
 /*
  * Fuzz target: a VHD's footer, dynamic header, BAT, sector bitmaps and parent
  * paths. Input: a byte (bit 0: make the footer's checksum right; bit 1: the
- * header's), then a file: footer, and where the footer says, the header and so on.
+ * header's; bit 2: the file is called *.vhd), then a file: footer, and where the footer says, the header and so on.
  */
 #include "fuzz.h"
 
 #include "vhd/dynamic.h"
 #include "vhd/footer.h"
 #include "vhd/locator.h"
+#include "vhd/mend.h"
 
 struct file {
 	uint8_t *bytes;
@@ -114,6 +115,29 @@ static void judge_file(const struct file *file, unsigned int mend)
 		assert(info.disk_bytes <= file->nr_bytes - VHD_FOOTER_BYTES);
 }
 
+/* The footer that it would get is sound, and lies at its end or its head. */
+static void judge_mend(const struct file *file, bool is_called_vhd)
+{
+	const struct vhd_fixed fresh = { .creator_app = { 'w', 'i', 'n', ' ' } };
+	struct vhd_patient patient = {
+		.file_bytes = file->nr_bytes,
+		.blocks_end_bytes = file->nr_bytes,
+		.is_called_vhd = is_called_vhd,
+		.fresh = &fresh,
+	};
+	struct vhd_problem problem;
+	struct vhd_mend mend;
+	struct vhd_info info;
+
+	memcpy(patient.head, file->bytes, VHD_FOOTER_BYTES);
+	memcpy(patient.tail, file->bytes + file->nr_bytes - VHD_FOOTER_BYTES, VHD_FOOTER_BYTES);
+	if (!vhd_mend_plan(&patient, &mend))
+		return;
+	assert(mend.what);
+	assert(vhd_footer_parse((const uint8_t *)&mend.footer, &info, &problem) == 0);
+	assert(mend.at_bytes == 0 || mend.at_bytes + VHD_FOOTER_BYTES >= file->nr_bytes);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t nr_bytes)
 {
 	char path[PATH_BYTES_MAX];
@@ -126,6 +150,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t nr_bytes)
 	assert(file.bytes);
 	memcpy(file.bytes, bytes + 1, file.nr_bytes);
 	judge_file(&file, bytes[0]);
+	judge_mend(&file, bytes[0] & 4);
 	if (vhd_locator_path(bytes, nr_bytes, path) == 0)
 		assert(memchr(path, 0, sizeof(path)) && path[0]);
 	free(file.bytes);
