@@ -13,12 +13,14 @@
 
 /* ---- reading ---- */
 
+/* Of one of its layers, as base_locate() says. */
 static const struct store *store_of(const struct base *base, int fd)
 {
-	for (unsigned int i = 0; i < base->nr_layers; i++)
-		if (base->layers[i]->store.fd == fd)
-			return &base->layers[i]->store;
-	return NULL;
+	unsigned int i = 0;
+
+	while (i + 1 < base->nr_layers && base->layers[i]->store.fd != fd)
+		i++;
+	return &base->layers[i]->store;
 }
 
 /* See to it that @from->run has the byte @at_bytes of @fd. */

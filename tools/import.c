@@ -172,7 +172,8 @@ static int run(struct importer *importer, struct problem *problem)
 		return r;
 	if (r == 0)
 		r = copy(importer, &result, problem);
-	if (r < 0 && r != -EINTR) {
+	/* -EEXIST, -EBUSY: IMAGE.part is another run's, which began in this moment. */
+	if (r < 0 && r != -EINTR && r != -EEXIST && r != -EBUSY) {
 		session_forget(&importer->session);
 		part_discard(&importer->part);
 	}
