@@ -98,6 +98,17 @@ static void fail(struct copy *copy, int error, const char *role, const char *pat
 	}
 }
 
+/* What an earlier run has left is not looked at where the source stores nothing. */
+static int clear_kept(struct copy *copy, unsigned int thread)
+{
+	struct copy_sink *sink = copy->job->sink;
+	const uint64_t end = min_u64(copy->extent_end, copy->job->kept_sectors);
+
+	return copy->at_sector < end
+		       ? sink->clear(sink, thread, copy->at_sector, end - copy->at_sector)
+		       : 0;
+}
+
 /* Go on to the next stored sector. Under the lock. Returns false at the end of the disk. */
 static bool find_extent(struct copy *copy, unsigned int thread)
 {
@@ -114,8 +125,15 @@ static bool find_extent(struct copy *copy, unsigned int thread)
 			return false;
 		}
 		copy->extent_end = copy->at_sector + nr_sectors;
-		if (hole)
-			copy->at_sector = copy->extent_end;
+		if (!hole)
+			continue;
+		r = clear_kept(copy, thread);
+		if (r < 0) {
+			fail(copy, r, "destination", copy->job->sink->path, "written",
+			     copy->at_sector);
+			return false;
+		}
+		copy->at_sector = copy->extent_end;
 	}
 	return copy->at_sector < source->nr_sectors;
 }

@@ -48,6 +48,9 @@ struct copy_sink {
 	/* What is there now: of an earlier run, or zeros. At most COPY_PIECE_SECTORS. */
 	int (*read)(struct copy_sink *sink, unsigned int thread, uint64_t first_sector,
 		    uint32_t nr_sectors, uint8_t *ret_data);
+	/* Let sectors read as zeros whatever an earlier run has left there; any number of them. */
+	int (*clear)(struct copy_sink *sink, unsigned int thread, uint64_t first_sector,
+		     uint64_t nr_sectors);
 	void (*leave)(struct copy_sink *sink, unsigned int thread, bool wait); /* as the source's */
 	const char *path;
 };

@@ -64,6 +64,23 @@ static int read_flat(struct copy_sink *sink, unsigned int thread, uint64_t first
 			   (size_t)nr_sectors * SECTOR_BYTES);
 }
 
+static int punch(const struct copy_file *file, uint64_t offset_bytes, uint64_t nr_bytes)
+{
+	return fallocate(file->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset_bytes,
+			 (off_t)nr_bytes) < 0
+		       ? -errno
+		       : 0;
+}
+
+static int clear_flat(struct copy_sink *sink, unsigned int thread, uint64_t first_sector,
+		      uint64_t nr_sectors)
+{
+	const struct copy_file *file = CONTAINER_OF(sink, struct copy_file, sink);
+
+	(void)thread;
+	return punch(file, sectors_to_bytes(first_sector), sectors_to_bytes(nr_sectors));
+}
+
 /* ---- dynamic ---- */
 
 /* Where the block's data is, or 0: it is not stored. */
@@ -137,6 +154,27 @@ static int read_block(struct copy_sink *sink, unsigned int thread, uint64_t firs
 	return 0;
 }
 
+static int clear_blocks(struct copy_sink *sink, unsigned int thread, uint64_t first_sector,
+			uint64_t nr_sectors)
+{
+	struct copy_file *file = CONTAINER_OF(sink, struct copy_file, sink);
+	const uint64_t end = sectors_to_bytes(first_sector + nr_sectors);
+	uint64_t at = sectors_to_bytes(first_sector);
+	int r = 0;
+
+	(void)thread;
+	while (at < end && r == 0) {
+		const uint64_t within = at % VHD_BLOCK_BYTES_DEFAULT;
+		const uint64_t nr_bytes = min_u64(end - at, VHD_BLOCK_BYTES_DEFAULT - within);
+		const uint64_t data = data_of(file, (uint32_t)(at / VHD_BLOCK_BYTES_DEFAULT));
+
+		if (data > 0)
+			r = punch(file, data + within, nr_bytes);
+		at += nr_bytes;
+	}
+	return r;
+}
+
 static int put_tables(const struct copy_file *file)
 {
 	struct vhd_dynamic_header header;
@@ -197,6 +235,7 @@ int copy_file_init(struct copy_file *file, enum tool_format format, int fd, cons
 	*file = (struct copy_file){
 		.sink = { .write = dynamic ? write_block : write_flat,
 			  .read = dynamic ? read_block : read_flat,
+			  .clear = dynamic ? clear_blocks : clear_flat,
 			  .path = path },
 		.format = format,
 		.fd = fd,

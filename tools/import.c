@@ -50,6 +50,13 @@ static int read_sectors(struct copy_sink *sink, unsigned int thread, uint64_t fi
 			  nr_sectors, ret_data);
 }
 
+static int clear(struct copy_sink *sink, unsigned int thread, uint64_t first_sector,
+		 uint64_t nr_sectors)
+{
+	return lanes_zero(&CONTAINER_OF(sink, struct importer, sink)->lanes, thread, first_sector,
+			  nr_sectors);
+}
+
 static void leave(struct copy_sink *sink, unsigned int thread, bool wait)
 {
 	lanes_leave(&CONTAINER_OF(sink, struct importer, sink)->lanes, thread, wait);
@@ -187,6 +194,7 @@ int verb_import(const struct tool_options *options, struct problem *problem)
 		.options = options,
 		.sink = { .write = write_sectors,
 			  .read = read_sectors,
+			  .clear = clear,
 			  .leave = leave,
 			  .path = options->second },
 		.part = { .role = "image", .path = options->second, .mode = 0600 },

@@ -145,6 +145,17 @@ int lanes_write(struct lanes *lanes, unsigned int thread, uint64_t first_sector,
 	return run(lanes, &lanes->threads[thread], &what);
 }
 
+int lanes_zero(struct lanes *lanes, unsigned int thread, uint64_t first_sector, uint64_t nr_sectors)
+{
+	const struct request what = {
+		.op = REQ_ZERO,
+		.first_sector = first_sector,
+		.nr_sectors = nr_sectors,
+	};
+
+	return run(lanes, &lanes->threads[thread], &what);
+}
+
 int lanes_extent(struct lanes *lanes, unsigned int thread, uint64_t first_sector,
 		 uint64_t limit_sectors, bool *ret_hole, uint64_t *ret_sectors)
 {

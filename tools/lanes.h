@@ -39,6 +39,10 @@ int MUST_CHECK lanes_read(struct lanes *lanes, unsigned int thread, uint64_t fir
 int MUST_CHECK lanes_write(struct lanes *lanes, unsigned int thread, uint64_t first_sector,
 			   uint32_t nr_sectors, uint8_t *data);
 
+/* Let them read as zeros; those that do already are left alone. Any number of them. */
+int MUST_CHECK lanes_zero(struct lanes *lanes, unsigned int thread, uint64_t first_sector,
+			  uint64_t nr_sectors);
+
 /* Do the sectors read as zeros because nothing is stored? As struct copy_source's extent(). */
 int MUST_CHECK lanes_extent(struct lanes *lanes, unsigned int thread, uint64_t first_sector,
 			    uint64_t limit_sectors, bool *ret_hole, uint64_t *ret_sectors);

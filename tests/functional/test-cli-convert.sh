@@ -161,6 +161,15 @@ flip_byte x.vhd.part 1000
 expect_exit 0 "$sealblk" convert source.raw x.vhd
 expect_disk x.vhd source.raw
 
+# ... and where the source has a hole nothing stays of what is there.
+rm -f x.vhd
+truncate -s 40M holes.raw
+head -c 20M /dev/urandom | dd of=holes.raw bs=1M seek=4 conv=notrunc status=none
+expect_exit 1 with_fault pwrite64:signal=INT:when=1 convert holes.raw x.vhd
+printf garbage | dd of=x.vhd.part bs=1 seek=1000000 conv=notrunc status=none
+expect_exit 0 "$sealblk" convert holes.raw x.vhd
+expect_disk x.vhd holes.raw
+
 # Another source, or the same with another content: from the beginning, and said so.
 rm -f x.vhd
 cp source.raw changing.raw
