@@ -75,7 +75,7 @@ TRACE_LOAD_SRC := tests/trace/load.c tests/trace/common.c
 TRACE_REPLAY_SRC := $(filter-out tests/trace/load.c,$(wildcard tests/trace/*.c))
 POWERCUT_SRC := $(wildcard tests/powercut/*.c)
 SRC := $(CORE_SRC) $(DAEMON_SRC) $(TOOLS_SRC) $(UNIT_SRC) $(SIM_SRC) $(SIM_RUN_SRC) \
-	$(TEST_TOOL_SRC) $(FUZZ_SRC) $(BENCH_SRC) $(BENCH_XTS_SRC) $(MODEL_SRC) \
+	$(TEST_TOOL_SRC) $(FUZZ_SRC) tests/fuzz/replay.c $(BENCH_SRC) $(BENCH_XTS_SRC) $(MODEL_SRC) \
 	$(PRELOAD_SRC) tests/trace/load.c $(TRACE_REPLAY_SRC) $(POWERCUT_SRC)
 
 HEADERS := $(wildcard include/sealblk/*.h daemon/*.h daemon/*/*.h tools/*.h tests/sim/*.h tests/model/*.h tests/trace/*.h \
@@ -87,6 +87,7 @@ PROGRAMS := $(BUILD)/sealblkd $(BUILD)/sealblk
 UNIT := $(if $(UNIT_SRC),$(BUILD)/tests/unit)
 SIMS := $(patsubst tests/sim/run_%.c,$(BUILD)/tests/sim-%,$(SIM_RUN_SRC))
 TEST_TOOLS := $(patsubst tests/tools/%.c,$(BUILD)/tests/%,$(TEST_TOOL_SRC))
+REPLAYS := $(patsubst tests/fuzz/fuzz_%.c,$(BUILD)/tests/replay_%,$(FUZZ_SRC))
 FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/tests/%,$(FUZZ_SRC))
 LOADS := $(patsubst tests/bench/%.c,$(BUILD)/tests/%,$(BENCH_SRC))
 BENCH_XTS := $(BUILD)/tests/bench-xts
@@ -122,6 +123,7 @@ $(BUILD)/tests/refuse_uring $(BUILD)/tests/run_filtered: TEST_LIBS = -lseccomp
 
 $(FUZZERS): $(BUILD)/tests/%: $(BUILD)/obj/tests/fuzz/%.o $(ARCHIVE)
 $(FUZZERS): TEST_LIBS = -fsanitize=fuzzer
+$(REPLAYS): $(BUILD)/tests/replay_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(BUILD)/obj/tests/fuzz/replay.o $(ARCHIVE)
 
 $(LOADS): $(BUILD)/tests/%: $(BUILD)/obj/tests/bench/%.o
 $(BENCH_XTS): $(call objects,$(BENCH_XTS_SRC)) $(ARCHIVE)
@@ -131,7 +133,7 @@ $(TRACE_REPLAY): $(call objects,$(TRACE_REPLAY_SRC)) $(ARCHIVE)
 $(POWERCUT): $(call objects,$(POWERCUT_SRC))
 $(LOADS) $(MODEL) $(TRACE_LOAD): TEST_LIBS = -lnbd
 
-$(PROGRAMS) $(UNIT) $(SIMS) $(TEST_TOOLS) $(FUZZERS) $(LOADS) $(BENCH_XTS) $(MODEL) $(TRACE_LOAD) $(TRACE_REPLAY) \
+$(PROGRAMS) $(UNIT) $(SIMS) $(TEST_TOOLS) $(FUZZERS) $(REPLAYS) $(LOADS) $(BENCH_XTS) $(MODEL) $(TRACE_LOAD) $(TRACE_REPLAY) \
 	$(POWERCUT): $(BUILD)/sources
 	$(call say,LINK,$@)
 	@mkdir -p $(@D)
@@ -246,7 +248,7 @@ coverage: setup
 	$(Q)$(MAKE) BUILD=build-cov CFLAGS='-Og -g --coverage -Wno-format-truncation' LDFLAGS=--coverage \
 		coverage-built
 
-coverage-built: $(UNIT) $(BUILD)/tests/sim-workloads $(BUILD)/tests/sim-repair
+coverage-built: $(UNIT) $(BUILD)/tests/sim-workloads $(BUILD)/tests/sim-repair $(REPLAYS)
 	$(Q)tests/coverage.sh $(BUILD)
 
 # Also a part of check.

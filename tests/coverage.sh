@@ -22,6 +22,11 @@ find "$build" -name '*.gcda' -delete
 for ((seed = 1; seed <= 40; seed++)); do
 	"$build/tests/sim-workloads" $seed >/dev/null
 done
+for replay in "$build"/tests/replay_*; do
+	name=fuzz_${replay##*/replay_}
+	find "tests/fuzz/corpus/$name" "build-fuzz/corpus/$name" -type f -print0 2>/dev/null |
+		xargs -0r "$replay" >/dev/null || true
+done
 filters=()
 for pattern in "${parsers[@]}"; do
 	filters+=(--filter "$pattern")

@@ -75,14 +75,16 @@ static void mend(uint8_t *bytes, size_t nr_bytes)
 
 static bool read_headers(struct file *file)
 {
-	static uint8_t headers[VHDX_HEADERS][VHDX_HEADER_BYTES];
+	static uint8_t headers[VHDX_HEADERS * VHDX_HEADER_BYTES];
 
 	for (int i = 0; i < VHDX_HEADERS; i++) {
-		fuzz_fill(headers[i], VHDX_HEADER_BYTES, file->input.headers[i], HEADER_BYTES);
+		uint8_t *header = headers + i * VHDX_HEADER_BYTES;
+
+		fuzz_fill(header, VHDX_HEADER_BYTES, file->input.headers[i], HEADER_BYTES);
 		if (file->input.mend & MEND_HEADERS)
-			mend(headers[i], VHDX_HEADER_BYTES);
+			mend(header, VHDX_HEADER_BYTES);
 	}
-	return is_fine(vhdx_headers_decode(headers[0], file->nr_bytes, &file->info, &problem));
+	return is_fine(vhdx_headers_decode(headers, file->nr_bytes, &file->info, &problem));
 }
 
 static void mend_log(struct file *file)
