@@ -24,8 +24,7 @@ for ((seed = 1; seed <= 40; seed++)); do
 done
 for replay in "$build"/tests/replay_*; do
 	name=fuzz_${replay##*/replay_}
-	find "tests/fuzz/corpus/$name" "build-fuzz/corpus/$name" -type f -print0 2>/dev/null |
-		xargs -0r "$replay" >/dev/null || true
+	[[ ! -d tests/fuzz/corpus/$name ]] || "$replay" "tests/fuzz/corpus/$name"/* >/dev/null
 done
 filters=()
 for pattern in "${parsers[@]}"; do

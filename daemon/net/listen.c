@@ -146,17 +146,20 @@ static int split_host_port(const char *host_port, char *host, size_t host_bytes,
 /* Is @fd, a TCP socket, bound to an address of this host's own? */
 static bool is_loopback(int fd)
 {
-	struct sockaddr_storage address;
+	union {
+		struct sockaddr any;
+		struct sockaddr_in v4;
+		struct sockaddr_in6 v6;
+	} address = { 0 };
 	socklen_t bytes = sizeof(address);
-	const struct sockaddr_in *v4 = (const struct sockaddr_in *)&address;
-	const struct in6_addr *v6 = &((const struct sockaddr_in6 *)&address)->sin6_addr;
 
-	if (getsockname(fd, (struct sockaddr *)&address, &bytes) < 0)
+	if (getsockname(fd, &address.any, &bytes) < 0)
 		return false;
-	if (address.ss_family == AF_INET)
-		return ntohl(v4->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
-	return IN6_IS_ADDR_LOOPBACK(v6) ||
-	       (IN6_IS_ADDR_V4MAPPED(v6) && v6->s6_addr[12] == IN_LOOPBACKNET);
+	if (address.any.sa_family == AF_INET)
+		return ntohl(address.v4.sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+	return IN6_IS_ADDR_LOOPBACK(&address.v6.sin6_addr) ||
+	       (IN6_IS_ADDR_V4MAPPED(&address.v6.sin6_addr) &&
+		address.v6.sin6_addr.s6_addr[12] == IN_LOOPBACKNET);
 }
 
 static int listen_at(struct listener *listener, const struct addrinfo *at)
