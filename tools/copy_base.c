@@ -199,7 +199,7 @@ int copy_base_open(struct copy_base *from, const char *name, struct problem *pro
 	r = base_open(&from->base, fd, path, format, &base_opener_direct, problem);
 	if (r < 0) {
 		call_it_source(problem);
-		return r;
+		return base_is_refused(r) ? -EUCLEAN : r;
 	}
 	from->source.extent = extent;
 	from->source.read = read_sectors;

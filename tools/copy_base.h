@@ -29,7 +29,8 @@ struct copy_base {
 
 /*
  * @name: the user's, a path and perhaps ":FORMAT"; borrowed. Returns 0
- * (copy_base_close() it) or as base_open(), with *problem.
+ * (copy_base_close() it); -EUCLEAN: damaged, or its chain is not what it should be; or
+ * another negative errno, with *problem.
  */
 int MUST_CHECK copy_base_open(struct copy_base *from, const char *name, struct problem *problem);
 

@@ -73,7 +73,7 @@ expect_output '^sealblk: source missing: cannot be opened'
 expect_exit 1 "$sealblk" import source.raw --key-file missing x.seal
 no_part x.seal
 head -c 1000 fixed.vhd >cut.vhd
-expect_exit 1 "$sealblk" import cut.vhd --key-file key x.seal
+expect_exit 3 "$sealblk" import cut.vhd --key-file key x.seal
 no_part x.seal
 
 # ---- failures ----
