@@ -6,12 +6,12 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "control/size_text.h"
 #include "copy_file.h"
+#include "image/path.h"
 #include "image/uuid.h"
 #include "print.h"
 #include "vhd/azure.h"
@@ -25,16 +25,9 @@ static const char *const format_names[] = {
 
 /* ---- what is to be written ---- */
 
-static bool ends_in(const char *path, const char *suffix)
-{
-	const size_t length = strlen(path), end = strlen(suffix);
-
-	return length > end && strcasecmp(path + length - end, suffix) == 0;
-}
-
 int transfer_check_options(const struct tool_options *options, struct problem *problem)
 {
-	if (options->format != TOOL_FORMAT_AUTO || !ends_in(options->second, ".vhdx"))
+	if (options->format != TOOL_FORMAT_AUTO || !path_ends_in(options->second, ".vhdx"))
 		return 0;
 	tool_usage_problem(problem, options->verb, "VHDX is read, but not written: give --format");
 	return -EINVAL;
@@ -44,7 +37,8 @@ enum tool_format transfer_format(const struct tool_options *options, const char 
 {
 	if (options->format != TOOL_FORMAT_AUTO)
 		return options->format;
-	return ends_in(path, ".raw") || ends_in(path, ".img") ? TOOL_FORMAT_RAW : TOOL_FORMAT_VHD;
+	return path_ends_in(path, ".raw") || path_ends_in(path, ".img") ? TOOL_FORMAT_RAW
+									: TOOL_FORMAT_VHD;
 }
 
 uint64_t transfer_disk_bytes(enum tool_format format, uint64_t source_bytes)

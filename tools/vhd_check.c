@@ -6,10 +6,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "image/path.h"
 #include "image/uuid.h"
 #include "print.h"
 #include "store/store.h"
@@ -102,13 +102,6 @@ static int examine_sparse(const struct check *check, const struct vhd_info *info
 	return find_blocks_end(check, &dynamic, &extent, ret_end);
 }
 
-static bool is_called_vhd(const char *path)
-{
-	const size_t length = strlen(path);
-
-	return length > 4 && strcasecmp(path + length - 4, ".vhd") == 0;
-}
-
 static void judge(struct check *check)
 {
 	struct vhd_footer tail;
@@ -136,7 +129,7 @@ static int examine(struct check *check, struct problem *problem)
 
 	*patient = (struct vhd_patient){
 		.file_bytes = check->store.bytes,
-		.is_called_vhd = is_called_vhd(check->path),
+		.is_called_vhd = path_ends_in(check->path, ".vhd"),
 		.fresh = &check->fresh,
 	};
 	if (patient->file_bytes < VHD_FOOTER_BYTES) {

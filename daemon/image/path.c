@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 _Static_assert(PATH_BYTES_MAX == PATH_MAX, "realpath() fills up to PATH_MAX bytes");
@@ -50,6 +51,13 @@ int path_beside(const char *path, const char *relative, char ret_path[PATH_BYTES
 	if (!slash)
 		return path_join(".", 1, relative, ret_path);
 	return path_join(path, (size_t)(slash - path), relative, ret_path);
+}
+
+bool path_ends_in(const char *path, const char *suffix)
+{
+	const size_t length = strlen(path), end = strlen(suffix);
+
+	return length > end && strcasecmp(path + length - end, suffix) == 0;
 }
 
 int path_sync_folder(const char *path)

@@ -3,6 +3,7 @@
 #ifndef IMAGE_PATH_H
 #define IMAGE_PATH_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/compiler.h"
@@ -23,6 +24,9 @@ int MUST_CHECK path_folder(const char *path, char ret_folder[PATH_BYTES_MAX]);
  * it elsewhere does not count. Returns 0 or -ENAMETOOLONG.
  */
 int MUST_CHECK path_beside(const char *path, const char *relative, char ret_path[PATH_BYTES_MAX]);
+
+/* Is it called so: does it end in @suffix, after something else? Capitals do not matter. */
+bool path_ends_in(const char *path, const char *suffix);
 
 /*
  * Make durable what was done to the folder of @path: a file made, renamed or removed.
