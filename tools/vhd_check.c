@@ -215,6 +215,8 @@ static void mend_text(const struct check *check, enum vhd_azure_rule rule,
 	else if (!readable && check->can_mend)
 		snprintf(text, MEND_TEXT_BYTES, "sealblk vhd check --fix %s, then look again",
 			 check->path);
+	else if (!readable && vhd_mend_is_foreign(&check->patient))
+		snprintf(text, MEND_TEXT_BYTES, "sealblk convert %s NEW.vhd", check->path);
 	else if (!readable)
 		snprintf(text, MEND_TEXT_BYTES,
 			 "nothing, if it was a VHD: copy it again; of a raw disk: sealblk convert "

@@ -33,6 +33,21 @@ bool vhd_mend_source(const struct vhd_patient *patient, struct vhd_info *ret_inf
 	return is_sound(patient->head, ret_info) && ret_info->disk_type != VHD_FIXED;
 }
 
+static bool is_vhdx(const struct vhd_patient *patient)
+{
+	static const char signature[] = "vhdxfile";
+
+	return memcmp(patient->head, signature, sizeof(signature) - 1) == 0;
+}
+
+bool vhd_mend_is_foreign(const struct vhd_patient *patient)
+{
+	return is_vhdx(patient) ||
+	       (!patient->is_called_vhd && !has_cookie(patient->head) &&
+		!has_cookie(patient->tail) &&
+		!vhd_footer_has_cookie(patient->tail + 1, VHD_OLD_FOOTER_BYTES));
+}
+
 static bool put(struct vhd_mend *ret_mend, const uint8_t footer[VHD_FOOTER_BYTES],
 		uint64_t at_bytes, const char *what)
 {
@@ -135,7 +150,6 @@ static bool mend_lost(const struct vhd_patient *patient, struct vhd_mend *ret_me
 
 bool vhd_mend_plan(const struct vhd_patient *patient, struct vhd_mend *ret_mend)
 {
-	static const char vhdx[] = "vhdxfile";
 	struct vhd_info info;
 	bool by_copy;
 
@@ -143,7 +157,7 @@ bool vhd_mend_plan(const struct vhd_patient *patient, struct vhd_mend *ret_mend)
 		return info.disk_type == VHD_FIXED ? mend_size(patient, &info, ret_mend)
 						   : mend_sparse(patient, by_copy, ret_mend);
 	/* Of a dynamic one, of which both are gone, or of something else altogether. */
-	if (has_cookie(patient->head) || memcmp(patient->head, vhdx, sizeof(vhdx) - 1) == 0)
+	if (has_cookie(patient->head) || is_vhdx(patient))
 		return false;
 	if (has_cookie(patient->tail))
 		return mend_fields(patient, ret_mend);

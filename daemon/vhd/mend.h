@@ -40,6 +40,9 @@ struct vhd_mend {
  */
 bool vhd_mend_source(const struct vhd_patient *patient, struct vhd_info *ret_info, bool *ret_copy);
 
+/* No VHD at all: a VHDX, or what shows no sign of any format, and is not called *.vhd? */
+bool vhd_mend_is_foreign(const struct vhd_patient *patient);
+
 /* Returns false when there is nothing to write: all is well, or beyond this. */
 bool vhd_mend_plan(const struct vhd_patient *patient, struct vhd_mend *ret_mend);
 

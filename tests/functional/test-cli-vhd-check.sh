@@ -146,10 +146,12 @@ truncate -s -512 both.vhd
 untouched both.vhd 3
 cp raw disk.raw
 untouched disk.raw 3
+expect_equal "sealblk convert disk.raw NEW.vhd" "$(mends disk.raw fixed)"
 head -c 100 raw >short.vhd
 untouched short.vhd 3
 qemu-img create -q -f vhdx x.vhdx 32M
 untouched x.vhdx 3
+expect_equal "sealblk convert x.vhdx NEW.vhd" "$(mends x.vhdx fixed)"
 for lie in header block-size bat-outside block-on-header blocks-overlap; do
 	"$mkvhdlayer" --size $((8 << 20)) --lie $lie lie.vhd lie.raw
 	flip_byte lie.vhd 20

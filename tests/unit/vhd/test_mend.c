@@ -148,9 +148,12 @@ Test(vhd_mend, makes_no_vhd_of_another_file)
 	struct vhd_patient patient = { .file_bytes = 32 * MIB, .fresh = &fresh };
 
 	left_alone(&patient);
+	cr_expect(vhd_mend_is_foreign(&patient));
 	patient.is_called_vhd = true;
+	cr_expect_not(vhd_mend_is_foreign(&patient));
 	memcpy(patient.head, "vhdxfile", 8);
 	left_alone(&patient);
+	cr_expect(vhd_mend_is_foreign(&patient));
 }
 
 Test(vhd_mend, writes_the_lost_footer_of_a_dynamic_vhd_from_its_copy)
