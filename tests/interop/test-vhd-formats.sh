@@ -91,6 +91,15 @@ for options in subformat=fixed,force_size=on subformat=dynamic,force_size=on sub
 	expect_same theirs.raw ours.raw
 done
 
+# And VHDXs, which we do not write.
+for options in subformat=dynamic subformat=fixed block_size=1M; do
+	qemu-img convert -f raw -O vhdx -o $options random.raw theirs.vhdx
+	convert theirs.vhdx ours.vhd
+	is_disk ours.vhd random.raw
+	convert theirs.vhdx ours.raw
+	expect_same random.raw ours.raw
+done
+
 # The size is the same to everybody: to qemu-img, which asks creators, and to those who read it.
 for mib in 20 1024 131072; do
 	truncate -s ${mib}M empty.raw
