@@ -7,7 +7,7 @@
  * PASS over the disk, until one moves nothing -> FLUSH -> SWEEP -> LOOK at every
  *   slot -> READY for image_rewrite_finish()
  *
- * Clients come first: while they send requests it takes a tenth of the time. All
+ * Clients come first: while they send requests it takes a twentieth of the time. All
  * calls on the lane's thread; none blocks but rewriter_look().
  */
 #ifndef IMAGE_REWRITER_H

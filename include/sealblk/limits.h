@@ -128,7 +128,7 @@ enum {
 	REWRITES_MAX = 16,	 /* pieces in flight per image */
 	REWRITE_SKIP_MAX = 4096, /* map blocks looked at in one turn */
 	REWRITE_LOOK_MAX = 1024, /* map blocks read in one turn */
-	REWRITE_REST = 9,	 /* beside clients: of ten parts of time, so many are theirs */
+	REWRITE_REST = 19,	 /* beside clients: of twenty parts of time, so many are theirs */
 	REWRITE_QUIET_MS = 200,	 /* no client's request for so long: none is there */
 	REWRITE_AGAIN_MS = 5000, /* to try again what failed */
 };
