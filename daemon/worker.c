@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "net/conn_lend.h"
 #include "net/conn_send.h"
 
 enum {
@@ -273,6 +274,9 @@ static void tick(struct worker *worker)
 		return;
 	worker->now_ms = now;
 	check_deadlines(worker);
+	for (unsigned int i = 0; i < worker->nr_conns_begun; i++)
+		if (worker->conns[i].fd >= 0 && worker->conns[i].chosen)
+			conn_lend_tick(&worker->conns[i]);
 	worker_cut_stalled(worker);
 	tell_of_warnings(worker);
 	if (worker->number == 0 && !atomic_load(&server->stopping))

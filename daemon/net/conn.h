@@ -49,6 +49,22 @@ struct conn_slot {
 	unsigned int next_iov; /* not yet wholly sent */
 };
 
+enum conn_trial_phase {
+	CONN_TRIAL_LENT, /* lending, and looking how fast that is */
+	CONN_TRIAL_OWN,	 /* not lending, likewise */
+	CONN_TRIAL_LENT_IS_BEST,
+	CONN_TRIAL_OWN_IS_BEST,
+};
+
+/* Whether lending pays (conn_lend.h). */
+struct conn_trial {
+	enum conn_trial_phase phase;
+	unsigned int nr_ticks; /* in it */
+	uint64_t tick_ms;      /* the last one */
+	uint64_t moved_bytes;  /* by large requests that have ended since then */
+	uint64_t lent_rate;    /* bytes per ms, in CONN_TRIAL_LENT */
+};
+
 struct conn {
 	struct worker *worker;
 	struct conn *next;	   /* in the worker's free list or starved line */
@@ -83,6 +99,8 @@ struct conn {
 	struct conn_slot *filling; /* WRITE whose payload is arriving, to be used or dropped */
 	uint32_t filled_bytes;	   /* of it */
 	uint32_t swallow_bytes;	   /* still to come, of one that was refused */
+
+	struct conn_trial trial;
 
 	/* Sending. */
 	struct ring_op send_op;

@@ -43,13 +43,56 @@ static struct worker *find_idle(const struct worker *self)
 	return NULL;
 }
 
+/* ---- does it pay? ---- */
+
+void conn_lend_tick(struct conn *conn)
+{
+	struct conn_trial *trial = &conn->trial;
+	const uint64_t now_ms = conn->worker->now_ms;
+	const uint64_t passed_ms = now_ms - trial->tick_ms;
+	const uint64_t rate = passed_ms ? trial->moved_bytes / passed_ms : 0;
+	const bool is_busy = trial->moved_bytes >= CONN_TRIAL_BYTES_MIN;
+
+	trial->tick_ms = now_ms;
+	trial->moved_bytes = 0;
+	if (!is_busy) {
+		trial->phase = CONN_TRIAL_LENT;
+		trial->nr_ticks = 0;
+		return;
+	}
+	/* In its first tick there is some of the phase before; a new client is slow at first. */
+	if (trial->nr_ticks++ == 0)
+		return;
+	if (trial->phase == CONN_TRIAL_LENT) {
+		if (trial->nr_ticks <= CONN_TRIAL_START_TICKS)
+			return;
+		trial->lent_rate = rate;
+		trial->phase = CONN_TRIAL_OWN;
+	} else if (trial->phase == CONN_TRIAL_OWN) {
+		trial->phase = trial->lent_rate > rate ? CONN_TRIAL_LENT_IS_BEST
+						       : CONN_TRIAL_OWN_IS_BEST;
+	} else if (trial->nr_ticks > CONN_TRIAL_KEPT_TICKS) {
+		trial->phase = CONN_TRIAL_LENT;
+	} else {
+		return;
+	}
+	trial->nr_ticks = 0;
+}
+
+static bool pays(const struct conn *conn)
+{
+	return conn->trial.phase == CONN_TRIAL_LENT || conn->trial.phase == CONN_TRIAL_LENT_IS_BEST;
+}
+
+/* ---- lending ---- */
+
 /* Does it take longer than to wake somebody up, and is there something else to do meanwhile? */
 static bool is_worth_it(const struct conn_slot *slot)
 {
 	const struct request *request = &slot->request;
 	const struct conn *conn = slot->conn;
 
-	return (request->op == REQ_READ || request->op == REQ_WRITE) &&
+	return pays(conn) && (request->op == REQ_READ || request->op == REQ_WRITE) &&
 	       sectors_to_bytes(request->nr_sectors) >= CONN_LEND_BYTES_MIN &&
 	       (conn->nr_requests > 1 || conn->recv_end > conn->recv_at);
 }

@@ -169,6 +169,8 @@ void conn_slot_over(struct conn_slot *slot)
 
 	conn->nr_requests--;
 	conn->block_bytes -= slot->block_bytes;
+	if (slot->block_bytes >= CONN_LEND_BYTES_MIN)
+		conn->trial.moved_bytes += slot->block_bytes;
 	worker_give_slot(conn->worker, slot);
 }
 
