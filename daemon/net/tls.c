@@ -178,10 +178,13 @@ static void fail(struct tls *tls)
 {
 	const unsigned long error = ERR_peek_last_error();
 	const char *reason = ERR_reason_error_string(error);
+	const long verified = SSL_get_verify_result(tls->ssl);
+	const bool is_refused = verified != X509_V_OK;
 
 	tls->failed = true;
-	snprintf(tls->problem, sizeof(tls->problem), "%s",
-		 reason ? reason : "it broke the protocol");
+	snprintf(tls->problem, sizeof(tls->problem), "%s%s%s",
+		 reason ? reason : "it broke the protocol", is_refused ? ": " : "",
+		 is_refused ? X509_verify_cert_error_string(verified) : "");
 	ERR_clear_error();
 }
 

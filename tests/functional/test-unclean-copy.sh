@@ -26,5 +26,5 @@ start_daemon --socket "$socket" --key-file key disk.seal
 nbd_io "$socket" 'read -P 1 0 64k' 'read -P 2 1M 64k' 'read -P 0 2M 64k'
 stop_daemon
 expect_exit 0 "$BUILD_DIR/sealblk" check --key-file key disk.seal
-left=$(find "$XDG_RUNTIME_DIR" /run/sealblk -name "$("$BUILD_DIR/sealblk" info --json disk.seal | jq -r .uuid)*.dirty" 2>/dev/null || true)
-expect_equal "" "$left" "dirty files left behind"
+dirty_files=$(find "$XDG_RUNTIME_DIR" /run/sealblk -name "$("$BUILD_DIR/sealblk" info --json disk.seal | jq -r .uuid)*.dirty" 2>/dev/null || true)
+expect_equal "" "$dirty_files" "dirty files left behind"

@@ -145,6 +145,9 @@ for uri in "$(by_certificate other)" "$(by_certificate mistrust)" "$(by_psk alic
 	"$(by_psk carol keys.psk)"; do
 	nbdinfo "$uri" >refused.log 2>&1 && fail "$uri was let in"
 done
+for why in 'peer did not return a certificate' 'verify failed: certificate has expired'; do
+	grep -q "closed: TLS: .*$why" "$daemon_log" || fail "the log does not say: $why"
+done
 grep -Eq 'TLSv1\.3, .*, client alice$' "$daemon_log" || fail 'the log does not name alice'
 grep -Eq 'TLSv1\.3, .*, client /CN=vm7$' "$daemon_log" || fail 'the log does not name vm7'
 grep -q "$(sed -n 's/^alice://p' keys.psk)" "$daemon_log" && fail 'a key is in the log'
