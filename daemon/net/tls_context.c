@@ -13,8 +13,12 @@
 
 #include "keys/key_mem.h"
 
-/* Of TLS 1.2: authenticated encryption and a new secret for each connection, no more. */
-#define CIPHERS_TLS12 "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:ECDHEPSK+CHACHA20:DHEPSK+AESGCM:!SHA1"
+/*
+ * Of TLS 1.2: authenticated encryption and a new secret for each connection, no more.
+ * Who offers a pre-shared key has one, but need not have a certificate.
+ */
+#define CIPHERS_TLS12 \
+	"kECDHEPSK+CHACHA20:kDHEPSK+AESGCM:ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:!SHA1"
 
 /* RFC 8446, 4.2.11: a pre-shared key goes with the one hash, and that is SHA-256 unless agreed. */
 #define CIPHERS_PSK "TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_256_GCM_SHA384"

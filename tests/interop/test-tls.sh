@@ -128,6 +128,19 @@ by_psk() { # IDENTITY FILE
 	echo "nbds://$1@localhost:$port/?tls-psk-file=$TEST_DIR/$2"
 }
 
+# What ordinary clients seldom do.
+deed() { # CIPHER DEED
+	"$BUILD_DIR/tests/tls_client" 127.0.0.1 "$port" keys.psk "$1" "$2"
+}
+
+for cipher in TLS_AES_128_GCM_SHA256 TLS_CHACHA20_POLY1305_SHA256 TLSv1.2; do
+	expect_equal 'same, then closed' "$(deed $cipher late)" "$cipher"
+	expect_equal 'alert 20' "$(deed $cipher noise)" "$cipher"
+done
+expect_equal same "$(deed TLS_AES_128_GCM_SHA256 update)" "new keys of the client"
+expect_equal same "$(deed TLS_AES_128_GCM_SHA256 demand)" "new keys of both"
+
+# Ordinary ones.
 head -c 128M /dev/urandom >data
 nbdcopy --flush data "$(by_certificate client)"
 nbdcopy "$(by_psk alice keys.psk)" back
@@ -141,6 +154,11 @@ qemu-img compare --object "tls-creds-psk,id=t,dir=$TEST_DIR/psk.d,username=alice
 	--image-opts driver=raw,file.driver=file,file.filename=data \
 	"driver=nbd,host=localhost,port=$port,tls-creds=t,tls-hostname=localhost"
 
+# TLS 1.2, by GnuTLS, too.
+printf '[overrides]\ndisabled-version = TLS1.3\n' >tls12.conf
+GNUTLS_SYSTEM_PRIORITY_FILE=tls12.conf nbdcopy "$(by_psk alice keys.psk)" - | cmp data
+GNUTLS_SYSTEM_PRIORITY_FILE=tls12.conf nbdcopy "$(by_certificate client)" - | cmp data
+
 for uri in "$(by_certificate other)" "$(by_certificate mistrust)" "$(by_psk alice wrong.psk)" \
 	"$(by_psk carol keys.psk)"; do
 	nbdinfo "$uri" >refused.log 2>&1 && fail "$uri was let in"
@@ -148,6 +166,7 @@ done
 for why in 'peer did not return a certificate' 'verify failed: certificate has expired'; do
 	grep -q "closed: TLS: .*$why" "$daemon_log" || fail "the log does not say: $why"
 done
+grep -Eq 'TLSv1\.2, DHE-PSK-.*, client alice$' "$daemon_log" || fail 'alice had no TLS 1.2'
 grep -Eq 'TLSv1\.3, .*, client alice$' "$daemon_log" || fail 'the log does not name alice'
 grep -Eq 'TLSv1\.3, .*, client /CN=vm7$' "$daemon_log" || fail 'the log does not name vm7'
 grep -q "$(sed -n 's/^alice://p' keys.psk)" "$daemon_log" && fail 'a key is in the log'
