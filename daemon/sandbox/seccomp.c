@@ -18,10 +18,14 @@
 #include <linux/filter.h>
 #include <linux/io_uring.h>
 #include <linux/seccomp.h>
+#include <linux/tls.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sched.h>
 #include <stddef.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -65,7 +69,6 @@ static const int daemon_calls[] = {
 	SYS_getpeername,
 	SYS_getsockname,
 	SYS_getsockopt,
-	SYS_setsockopt,
 	SYS_poll,
 	SYS_ppoll,
 	SYS_geteuid, /* is it the same user? */
@@ -166,6 +169,16 @@ static const struct condition daemon_conditions[] = {
 	{ SYS_ioctl, 1, WHOLE, TCGETS },
 };
 
+/* Of a connection: no delay, and keys for the kernel's TLS. */
+static const struct socket_option {
+	uint32_t level;
+	uint32_t name;
+} socket_options[] = {
+	{ IPPROTO_TCP, TCP_NODELAY },
+	{ IPPROTO_TCP, TCP_ULP },
+	{ SOL_TLS, TLS_TX },
+};
+
 /* Nothing is made, written or shortened by it. */
 static const struct condition helper_conditions[] = {
 	{ SYS_openat, 2, O_ACCMODE | O_CREAT | O_TRUNC, O_RDONLY },
@@ -189,12 +202,14 @@ enum {
 	HEAD = 4,      /* instructions: what add_head() adds, */
 	EACH_CALL = 2, /* for a call, or an answer, */
 	EACH_CONDITION = 6,
+	EACH_OPTION = 5,
+	OPTIONS = 2 + EACH_OPTION * ARRAY_LEN(socket_options),
 	SHUTDOWN = 3 + 2 * LISTENERS_MAX,
 	TAIL = 1,
 	FILTER_MAX =
 		HEAD + EACH_CALL * (ARRAY_LEN(daemon_calls) + ARRAY_LEN(answers) + 1) +
 		EACH_CONDITION * (ARRAY_LEN(memory_conditions) + ARRAY_LEN(daemon_conditions) + 1) +
-		SHUTDOWN + TAIL,
+		OPTIONS + SHUTDOWN + TAIL,
 };
 _Static_assert(ARRAY_LEN(helper_calls) <= ARRAY_LEN(daemon_calls) &&
 		       ARRAY_LEN(helper_conditions) <= ARRAY_LEN(daemon_conditions),
@@ -270,6 +285,20 @@ static void add_conditions(struct filter *filter, const struct condition *all, s
 		add_condition(filter, &all[i]);
 }
 
+static void allow_socket_options(struct filter *filter)
+{
+	unless_equal_skip(filter, SYS_setsockopt, OPTIONS - 1);
+	for (size_t i = 0; i < ARRAY_LEN(socket_options); i++) {
+		load(filter, offsetof(struct seccomp_data, args[1]));
+		unless_equal_skip(filter, socket_options[i].level, EACH_OPTION - 2);
+		load(filter, offsetof(struct seccomp_data, args[2]));
+		unless_equal_skip(filter, socket_options[i].name, 1);
+		answer(filter, SECCOMP_RET_ALLOW);
+	}
+	load(filter, offsetof(struct seccomp_data, nr));
+	filter->nr_allowed++;
+}
+
 /*
  * Of connections, but of no listener: one that has been shut down is a socket again,
  * and sendmsg() with MSG_FASTOPEN, which neither a filter nor a ring's restrictions
@@ -322,6 +351,7 @@ int seccomp_enter(const struct sandbox_plan *plan, unsigned int *ret_nr_calls)
 	add_head(&filter);
 	add_calls(&filter, daemon_calls, ARRAY_LEN(daemon_calls));
 	add_conditions(&filter, daemon_conditions, ARRAY_LEN(daemon_conditions));
+	allow_socket_options(&filter);
 	allow_shutdown(&filter, plan);
 	add_common(&filter);
 	*ret_nr_calls = filter.nr_allowed;

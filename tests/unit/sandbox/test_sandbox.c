@@ -5,6 +5,9 @@
  */
 #include "attempt.h"
 
+#include <linux/tls.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -115,6 +118,42 @@ static int end_another(void)
 {
 	/* Not connected, but asked. */
 	return shutdown(a_socket, SHUT_RDWR) < 0 && errno == ENOTCONN ? 0 : -1;
+}
+
+static int set_option(int level, int name)
+{
+	const int on = 1;
+
+	return setsockopt(a_socket, level, name, &on, sizeof(on));
+}
+
+static int set_buffer(void)
+{
+	return set_option(SOL_SOCKET, SO_SNDBUF);
+}
+
+static int defer_connect(void)
+{
+	return set_option(IPPROTO_TCP, TCP_FASTOPEN_CONNECT);
+}
+
+static int set_keys_to_receive(void)
+{
+	return set_option(SOL_TLS, TLS_RX);
+}
+
+static int set_no_delay(void)
+{
+	return set_option(IPPROTO_TCP, TCP_NODELAY);
+}
+
+/* Not connected, so refused, but asked. */
+static int set_keys_to_send(void)
+{
+	const bool asked = setsockopt(a_socket, IPPROTO_TCP, TCP_ULP, "tls", 4) < 0 &&
+			   set_option(SOL_TLS, TLS_TX) < 0;
+
+	return asked ? 0 : -1;
 }
 
 /* ---- rings ---- */
@@ -320,6 +359,12 @@ static const struct {
 	{ "shutdown of a listener", end_listening, KILLED, 0 },
 	{ "shutdown of its twin", end_listening_of_twin, KILLED, 0 },
 	{ "shutdown of another socket", end_another, 0, 0 },
+
+	{ "an option of any socket", set_buffer, KILLED, 0 },
+	{ "an option of TCP", defer_connect, KILLED, 0 },
+	{ "keys to receive with", set_keys_to_receive, KILLED, 0 },
+	{ "no delay", set_no_delay, 0, 0 },
+	{ "keys to send with", set_keys_to_send, 0, 0 },
 
 	{ "a ring without restrictions", make_ring, KILLED, 0 },
 	{ "registering in a ring", register_files, KILLED, 0 },
