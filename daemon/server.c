@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "describe.h"
 #include "net/tls.h"
+#include "net/tls_kernel.h"
 #include "open.h"
 #include "resources.h"
 #include "sandbox/sandbox.h"
@@ -42,7 +43,11 @@ static int prepare_tls(struct server *server)
 
 	if (!options->certificate && !options->psk)
 		return EXIT_OK;
-	r = tls_context_new(options, &server->tls, &problem);
+	server->kernel_tls = tls_kernel_is_there();
+	log_line(server->kernel_tls ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG,
+		 "TLS 1.3 over TCP: what is sent is encrypted by %s",
+		 server->kernel_tls ? "the kernel" : "OpenSSL: this kernel has no TLS");
+	r = tls_context_new(options, server->kernel_tls, &server->tls, &problem);
 	return r < 0 ? tell(r, &problem) : EXIT_OK;
 }
 

@@ -58,6 +58,7 @@ struct server {
 	struct control *control;
 
 	struct tls_context *tls; /* NULL: none */
+	bool kernel_tls;	 /* there is, for TCP */
 	unsigned int nr_listeners;
 	struct listener listeners[LISTENERS_MAX];
 

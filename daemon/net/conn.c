@@ -354,6 +354,8 @@ static void close_if_over(struct conn *conn)
 	    conn->to_send || conn->paused || conn->nr_requests > 0 ||
 	    (conn->out.used_bytes > 0 && !conn->send_over))
 		return;
+	if (conn->tls && !conn_tls_may_end(conn))
+		return;
 	if (conn->tls)
 		conn_tls_end(conn);
 	close(conn->fd);

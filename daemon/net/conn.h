@@ -82,8 +82,10 @@ struct conn {
 	uint64_t starved_ms;  /* ... and got nothing since then; 0: did not have to */
 	bool winding_down;    /* the server stops: what comes now is refused */
 
-	struct tls *tls; /* NULL: plaintext. From conn_tls_begin() to the end */
-	bool tls_ready;	 /* its handshake is done */
+	struct tls *tls;   /* NULL: plaintext. From conn_tls_begin() to the end */
+	bool tls_ready;	   /* its handshake is done */
+	bool kernel_sends; /* and what is sent is plaintext, which the kernel encrypts */
+	bool said_bye;	   /* behind all that was sent so */
 
 	/* Receiving. */
 	struct ring_op recv_op;

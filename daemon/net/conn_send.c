@@ -225,7 +225,7 @@ void conn_send_failed(struct conn *conn)
 /* STARTTLS is answered in plaintext; what has been encrypted was taken off then. */
 static bool sends_ciphertext(const struct conn *conn)
 {
-	return conn->tls && (conn->tls_ready || conn->out.used_bytes == 0);
+	return conn->tls && !conn->kernel_sends && (conn->tls_ready || conn->out.used_bytes == 0);
 }
 
 static void sent(struct ring_op *op, int result)

@@ -90,8 +90,10 @@ bool conn_tls_shake(struct conn *conn)
 		return true;
 	}
 	conn->tls_ready = progress == TLS_READY;
-	if (conn->tls_ready)
+	if (conn->tls_ready) {
+		conn->kernel_sends = !conn->sending && tls_hand_over(conn->tls, conn->fd);
 		tell(conn);
+	}
 	conn_send(conn);
 	if (conn->tls_ready)
 		return true;
@@ -130,6 +132,37 @@ size_t conn_tls_gather(struct conn *conn)
 	bytes = tls_out(conn->tls, &nr_bytes);
 	conn->gather[0] = (struct iovec){ bytes, nr_bytes };
 	return nr_bytes > 0;
+}
+
+/* ---- the end ---- */
+
+static void said_bye(struct ring_op *op, int result)
+{
+	struct conn *conn = CONTAINER_OF(op, struct conn, send_op);
+
+	(void)result; /* a courtesy */
+	conn->sending = false;
+	conn_resume(conn);
+}
+
+/*
+ * The kernel forgets what it has encrypted and not sent when the socket is closed. Once
+ * it has taken one more record, there is none before that.
+ */
+bool conn_tls_may_end(struct conn *conn)
+{
+	if (!conn->kernel_sends || conn->send_over || conn->said_bye)
+		return true;
+	conn->said_bye = true;
+	conn->sending = true;
+	conn->send_op = (struct ring_op){
+		.kind = RING_SENDMSG,
+		.fd = conn->fd,
+		.message = tls_last_message(conn->tls),
+		.done = said_bye,
+	};
+	ring_submit(conn->worker->ring, &conn->send_op);
+	return false;
 }
 
 void conn_tls_end(struct conn *conn)

@@ -5,6 +5,8 @@
  *
  *   RING_RECV -> tls_received -> tls_read -> nbds_feed ... conn_reply -> conn_send
  *             -> tls_write -> RING_SENDMSG
+ *
+ * or, where the kernel encrypts what is sent, as without TLS: ... conn_send -> RING_SENDMSG
  */
 #ifndef NET_CONN_TLS_H
 #define NET_CONN_TLS_H
@@ -29,6 +31,12 @@ bool MUST_CHECK conn_tls_receive(struct conn *conn, uint8_t *bytes, uint32_t nr_
  * how many of @conn->gather are to be sent, 0 or 1.
  */
 size_t MUST_CHECK conn_tls_gather(struct conn *conn);
+
+/*
+ * Nothing else is to be sent. Returns whether the socket can be closed, after
+ * conn_tls_end(); otherwise conn_resume() comes when it is time to ask again.
+ */
+bool MUST_CHECK conn_tls_may_end(struct conn *conn);
 
 /* Before the socket is closed. */
 void conn_tls_end(struct conn *conn);

@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "net/tls_context.h"
+#include "net/tls_kernel.h"
 
 enum {
 	/* RFC 8446, section 5.2: 2^14 of plaintext, at most 256 more, a header of 5. */
@@ -38,6 +39,14 @@ struct tls {
 	bool ready;
 	bool failed; /* no more calls of OpenSSL: its state is not defined */
 	char problem[PROBLEM_BYTES];
+
+	/* Only where the kernel may send: the secret of that direction, until it has been used. */
+	uint8_t secret[EVP_MAX_MD_SIZE];
+	size_t secret_bytes;
+	bool kernel_sends;
+	bool unsent; /* OpenSSL had something to say since then, which must not get out */
+	struct tls_kernel_alert alert;
+
 	uint8_t record[RECORD_BYTES]; /* small parts are put together here */
 	uint8_t in_bytes[TLS_BUFFER_BYTES];
 	uint8_t out_bytes[TLS_BUFFER_BYTES];
@@ -70,6 +79,11 @@ static int put_out(BIO *bio, const char *bytes, int nr_bytes)
 	uint32_t nr = TLS_BUFFER_BYTES - out->end;
 
 	BIO_clear_retry_flags(bio);
+	/* A record with a number and a key that the kernel uses, too: together they tell secrets. */
+	if (tls->kernel_sends) {
+		tls->unsent = true;
+		return nr_bytes;
+	}
 	if (nr == 0) {
 		BIO_set_retry_write(bio);
 		return -1;
@@ -131,6 +145,7 @@ struct tls *tls_free(struct tls *tls)
 	SSL_free(tls->ssl);
 	/* What clients wrote and read. */
 	explicit_bzero(tls->record, sizeof(tls->record));
+	explicit_bzero(tls->secret, sizeof(tls->secret));
 	free(tls);
 	return NULL;
 }
@@ -179,7 +194,8 @@ static void fail(struct tls *tls)
 	const unsigned long error = ERR_peek_last_error();
 	const char *reason = ERR_reason_error_string(error);
 	const long verified = SSL_get_verify_result(tls->ssl);
-	const bool is_refused = verified != X509_V_OK;
+	/* With a pre-shared key nothing is verified, which is no X509_V_OK either. */
+	const bool is_refused = !tls->ready && verified != X509_V_OK;
 
 	tls->failed = true;
 	snprintf(tls->problem, sizeof(tls->problem), "%s%s%s",
@@ -209,6 +225,22 @@ enum tls_progress tls_shake(struct tls *tls)
 	return TLS_FAILED;
 }
 
+/*
+ * The client demands new keys, or OpenSSL has answered something by itself. Linux 6.1
+ * takes no other keys for a socket that it has been given some for.
+ */
+static bool must_not_go_on(struct tls *tls)
+{
+	if (!tls->kernel_sends || tls->alert.bytes[0] == SSL3_AL_FATAL)
+		return false;
+	if (!tls->unsent && SSL_get_key_update_type(tls->ssl) == SSL_KEY_UPDATE_NONE)
+		return false;
+	tls->failed = true;
+	snprintf(tls->problem, sizeof(tls->problem),
+		 "the client wants new keys, which the kernel's TLS does not take");
+	return true;
+}
+
 int tls_read(struct tls *tls, uint8_t *bytes, uint32_t nr_bytes)
 {
 	size_t nr = 0;
@@ -217,7 +249,10 @@ int tls_read(struct tls *tls, uint8_t *bytes, uint32_t nr_bytes)
 	if (tls->failed)
 		return -EPROTO;
 	ERR_clear_error();
-	if (SSL_read_ex(tls->ssl, bytes, nr_bytes, &nr) == 1)
+	r = SSL_read_ex(tls->ssl, bytes, nr_bytes, &nr);
+	if (must_not_go_on(tls))
+		return -EPROTO;
+	if (r == 1)
 		return (int)nr;
 	r = SSL_get_error(tls->ssl, 0);
 	if (r == SSL_ERROR_WANT_READ || r == SSL_ERROR_WANT_WRITE)
@@ -257,6 +292,7 @@ int tls_write(struct tls *tls, const struct iovec *parts, size_t nr_parts)
 
 	if (tls->failed)
 		return -EPROTO;
+	assert(!tls->kernel_sends);
 	/* OpenSSL never has to come back to half a record. */
 	if (TLS_BUFFER_BYTES - tls->out.end < RECORD_WIRE_BYTES)
 		return 0;
@@ -270,11 +306,72 @@ int tls_write(struct tls *tls, const struct iovec *parts, size_t nr_parts)
 
 void tls_bye(struct tls *tls)
 {
-	if (!tls->ready || tls->failed)
+	if (!tls->ready || tls->failed || tls->kernel_sends)
 		return;
 	ERR_clear_error();
 	(void)SSL_shutdown(tls->ssl);
 	ERR_clear_error();
+}
+
+/* ---- the kernel's part ---- */
+
+static struct tls *tls_of(const SSL *ssl)
+{
+	return BIO_get_data(SSL_get_rbio(ssl));
+}
+
+void tls_take_secret(const SSL *ssl, const char *line)
+{
+	static const char name[] = "SERVER_TRAFFIC_SECRET_0 ";
+	struct tls *tls = tls_of(ssl);
+	const char *hex = strrchr(line, ' ');
+
+	if (hex && strncmp(line, name, sizeof(name) - 1) == 0 &&
+	    OPENSSL_hexstr2buf_ex(tls->secret, sizeof(tls->secret), &tls->secret_bytes, hex + 1,
+				  '\0') != 1)
+		tls->secret_bytes = 0;
+}
+
+void tls_take_alert(const SSL *ssl, int where, int alert)
+{
+	struct tls *tls = tls_of(ssl);
+
+	if (where != SSL_CB_WRITE_ALERT)
+		return;
+	tls->alert.bytes[0] = (uint8_t)(alert >> 8);
+	tls->alert.bytes[1] = (uint8_t)alert;
+}
+
+/*
+ * There is a secret in TLS 1.3 only; and the kernel makes records as long as can be,
+ * which is not what somebody has asked for who wants short ones (RFC 6066, section 4).
+ */
+static bool may_hand_over(const struct tls *tls)
+{
+	const SSL_SESSION *session = SSL_get0_session(tls->ssl);
+
+	return tls->ready && !tls->failed && tls->secret_bytes > 0 && tls->out.at == tls->out.end &&
+	       SSL_SESSION_get_max_fragment_length(session) == TLSEXT_max_fragment_length_DISABLED;
+}
+
+bool tls_hand_over(struct tls *tls, int fd)
+{
+	if (may_hand_over(tls))
+		tls->kernel_sends = tls_kernel_begin(fd, SSL_get_current_cipher(tls->ssl),
+						     tls->secret, tls->secret_bytes) == 0;
+	explicit_bzero(tls->secret, sizeof(tls->secret));
+	tls->secret_bytes = 0;
+	return tls->kernel_sends;
+}
+
+struct msghdr *tls_last_message(struct tls *tls)
+{
+	if (tls->alert.bytes[0] != SSL3_AL_FATAL) {
+		tls->alert.bytes[0] = SSL3_AL_WARNING;
+		tls->alert.bytes[1] = SSL_AD_CLOSE_NOTIFY;
+	}
+	tls_kernel_wrap_alert(&tls->alert);
+	return &tls->alert.message;
 }
 
 void tls_describe(const struct tls *tls, char *text, size_t text_bytes)
@@ -285,8 +382,8 @@ void tls_describe(const struct tls *tls, char *text, size_t text_bytes)
 
 	if (peer)
 		X509_NAME_oneline(X509_get_subject_name(peer), name, sizeof(name));
-	snprintf(text, text_bytes, "%s, %s, client %s", SSL_get_version(tls->ssl),
-		 SSL_get_cipher_name(tls->ssl),
+	snprintf(text, text_bytes, "%s, %s, %sclient %s", SSL_get_version(tls->ssl),
+		 SSL_get_cipher_name(tls->ssl), tls->kernel_sends ? "sent by the kernel, " : "",
 		 peer  ? name
 		 : psk ? psk
 		       : "unknown");

@@ -6,6 +6,8 @@
  *
  * A struct tls belongs to its connection's thread; a struct tls_context is frozen
  * once made, and shared. Nothing here blocks but tls_context_new().
+ *
+ * Once the handshake is over, the kernel may take over what is sent (tls_hand_over()).
  */
 #ifndef NET_TLS_H
 #define NET_TLS_H
@@ -13,6 +15,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/socket.h>
 #include <sys/uio.h>
 
 #include "base/compiler.h"
@@ -34,12 +37,12 @@ struct tls_context;
 struct tls;
 
 /*
- * Reads the files. Blocks. Returns 0, or with *ret_problem: -EINVAL: a file says
+ * Reads the files. @with_kernel: tls_kernel_is_there(). Blocks. Returns 0, or with *ret_problem: -EINVAL: a file says
  * something that cannot be used, -ENOMEM, or the negative errno of reading. The
  * caller owns *ret_context: tls_context_free().
  */
-int MUST_CHECK tls_context_new(const struct tls_options *options, struct tls_context **ret_context,
-			       struct problem *ret_problem);
+int MUST_CHECK tls_context_new(const struct tls_options *options, bool with_kernel,
+			       struct tls_context **ret_context, struct problem *ret_problem);
 
 /* Wipes keys. No connection may be left. Accepts NULL; always returns NULL. */
 struct tls_context *tls_context_free(struct tls_context *context);
@@ -87,7 +90,21 @@ int MUST_CHECK tls_write(struct tls *tls, const struct iovec *parts, size_t nr_p
 /* Put a good-bye into @out. */
 void tls_bye(struct tls *tls);
 
-/* Once ready: "TLSv1.3, TLS_AES_256_GCM_SHA384, client CN=vm7" and the like; cut to fit. */
+/*
+ * Once ready, with nothing in @out and before the first tls_write(): let the kernel
+ * encrypt what is sent to @fd from here on. Returns whether it does: then plaintext
+ * goes there, tls_write() and tls_bye() are over, and at the end tls_last_message() is
+ * due. What is received goes the same way as ever.
+ */
+bool MUST_CHECK tls_hand_over(struct tls *tls, int fd);
+
+/* After that: what to send last, a good-bye or why there is none. Lies in @tls. */
+struct msghdr *tls_last_message(struct tls *tls);
+
+/*
+ * Once ready: "TLSv1.3, TLS_AES_256_GCM_SHA384, client CN=vm7" and the like, with "sent by
+ * the kernel" where that is so; cut to fit.
+ */
 void tls_describe(const struct tls *tls, char *text, size_t text_bytes);
 
 /* Why the last call failed, in a few words. */

@@ -131,7 +131,7 @@ static int load_client_ca(SSL_CTX *ctx, const struct tls_options *options,
 	return 0;
 }
 
-static int set_up(struct tls_context *context, struct problem *ret_problem)
+static int set_up(struct tls_context *context, bool with_kernel, struct problem *ret_problem)
 {
 	static const unsigned char context_id[] = { 's', 'e', 'a', 'l' };
 	const struct tls_options *options = &context->options;
@@ -154,6 +154,10 @@ static int set_up(struct tls_context *context, struct problem *ret_problem)
 	if (SSL_CTX_set_session_id_context(ctx, context_id, sizeof(context_id)) != 1)
 		return -ENOMEM;
 	SSL_CTX_set_dh_auto(ctx, 1);
+	if (with_kernel) {
+		SSL_CTX_set_keylog_callback(ctx, tls_take_secret);
+		SSL_CTX_set_info_callback(ctx, tls_take_alert);
+	}
 	if (options->certificate)
 		r = load_identity(ctx, options, ret_problem);
 	if (r == 0 && options->client_ca)
@@ -166,8 +170,8 @@ static int set_up(struct tls_context *context, struct problem *ret_problem)
 	return SSL_CTX_set_ciphersuites(ctx, CIPHERS_PSK) == 1 ? 0 : -ENOMEM;
 }
 
-int tls_context_new(const struct tls_options *options, struct tls_context **ret_context,
-		    struct problem *ret_problem)
+int tls_context_new(const struct tls_options *options, bool with_kernel,
+		    struct tls_context **ret_context, struct problem *ret_problem)
 {
 	struct tls_context *context = calloc(1, sizeof(*context));
 	int r;
@@ -176,7 +180,7 @@ int tls_context_new(const struct tls_options *options, struct tls_context **ret_
 	if (!context)
 		return -ENOMEM;
 	context->options = *options;
-	r = set_up(context, ret_problem);
+	r = set_up(context, with_kernel, ret_problem);
 	if (r < 0)
 		context = tls_context_free(context);
 	*ret_context = context;

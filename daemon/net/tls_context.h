@@ -31,6 +31,13 @@ struct tls_context {
 BIO_METHOD *tls_bio_method_new(void);
 
 /*
+ * tls.c: what OpenSSL calls where the kernel may send: with each secret, as a line for
+ * a log, which it is never written to; and with what it says and does.
+ */
+void tls_take_secret(const SSL *ssl, const char *line);
+void tls_take_alert(const SSL *ssl, int where, int alert);
+
+/*
  * tls_psk.c: read a file of pre-shared keys. Blocks. Returns 0, or with *ret_problem
  * -EINVAL: a line that is not "identity:hex", -EFBIG: too many, -ENOMEM, or a negative
  * errno. The caller owns *ret_psks: key_mem_free().

@@ -14,7 +14,8 @@ PATH=$PATH:/usr/sbin:/sbin
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/programs.sh"
 modules="virtio_pci virtio_blk virtio_net virtio_rng nbd ext4 xfs crc32c_generic dm_crypt xts \
-	aes_generic aesni_intel algif_skcipher"
+	aes_generic aesni_intel algif_skcipher tls gcm ghash_generic \
+	chacha20poly1305 chacha_generic poly1305_generic"
 programs="nbd-client dmsetup mke2fs e2fsck filefrag"
 
 give_up() {

@@ -49,7 +49,7 @@ static void set_up(void)
 	int r;
 
 	write_psk(path);
-	r = tls_context_new(&options, &context, &problem);
+	r = tls_context_new(&options, false, &context, &problem);
 	unlink(path);
 	cr_assert_eq(r, 0, "%s", problem.text);
 	server = tls_new(context);
