@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Errands: what the control thread wants done to an image's lanes, each of which
- * belongs to its worker.
+ * Errands: what the control thread, or the main one, wants done to what belongs to the
+ * workers, such as an image's lanes.
  */
 #ifndef ERRAND_H
 #define ERRAND_H
@@ -17,5 +17,9 @@
  */
 int errand_run(struct server *server, const struct image *image,
 	       int (*run)(void *arg, struct lane *lane), void *arg);
+
+/* The same for what is the worker's and no image's: @run is called once for each. */
+int errand_run_on_workers(struct server *server, int (*run)(void *arg, struct worker *worker),
+			  void *arg);
 
 #endif
