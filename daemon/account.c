@@ -206,42 +206,14 @@ static int add_directory(struct making *making)
 
 /* ---- the file ---- */
 
-static int read_whole(int fd, char bytes[POLICY_BYTES_MAX + 1], size_t *ret_nr)
-{
-	size_t nr = 0;
-	struct stat st;
-
-	if (fstat(fd, &st) < 0)
-		return -errno;
-	if (!S_ISREG(st.st_mode))
-		return S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL;
-	while (nr <= POLICY_BYTES_MAX) {
-		ssize_t n = read(fd, bytes + nr, POLICY_BYTES_MAX + 1 - nr);
-
-		if (n < 0 && errno != EINTR)
-			return -errno;
-		if (n == 0) {
-			*ret_nr = nr;
-			return 0;
-		}
-		if (n > 0)
-			nr += (size_t)n;
-	}
-	return -EFBIG;
-}
-
 static int read_policy(struct making *making)
 {
 	const char *path = making->options->policy;
 	char *text = malloc(POLICY_BYTES_MAX + 1);
 	size_t nr_bytes = 0;
-	int fd = -1;
-	int r = text ? helper_open(making->helper, path, O_RDONLY | O_NONBLOCK, &fd) : -ENOMEM;
+	int r = text ? helper_read_file(making->helper, path, text, POLICY_BYTES_MAX, &nr_bytes)
+		     : -ENOMEM;
 
-	if (r == 0)
-		r = read_whole(fd, text, &nr_bytes);
-	if (fd >= 0)
-		close(fd);
 	if (r < 0)
 		problem_set(making->problem, "policy", path, "cannot be read: %s",
 			    r == -EINVAL ? "it is no file" : strerror(-r));

@@ -306,6 +306,22 @@ static void tell_of_sandbox(const struct sandbox_state *state)
 			 state->nr_calls, state->landlock_version);
 }
 
+/* What is read again at SIGHUP is left to it. */
+static int lock_helper(struct server *server)
+{
+	const char *policy = server->options->policy;
+	int r = policy ? helper_keep_readable(&server->helper, policy) : 0;
+
+	if (r == 0)
+		r = helper_lock(&server->helper);
+	if (r < 0)
+		log_line(LOG_LEVEL_ERROR,
+			 "sandbox of the helper: cannot be entered: %s; "
+			 "--no-sandbox does without",
+			 strerror(-r));
+	return r;
+}
+
 /* Before there are threads and clients. See sandbox/sandbox.h. */
 static int enter_sandbox(struct server *server)
 {
@@ -329,14 +345,8 @@ static int enter_sandbox(struct server *server)
 	}
 	for (unsigned int i = 0; i < server->nr_listeners; i++)
 		listeners[i] = server->listeners[i].fd;
-	r = helper_lock(&server->helper, options->policy);
-	if (r < 0) {
-		log_line(LOG_LEVEL_ERROR,
-			 "sandbox of the helper: cannot be entered: %s; "
-			 "--no-sandbox does without",
-			 strerror(-r));
+	if (lock_helper(server) < 0)
 		return EXIT_FAILED;
-	}
 	r = sandbox_enter(&plan, &state, &problem);
 	if (r < 0)
 		return tell(r, &problem);

@@ -21,16 +21,17 @@ enum helper_op {
 	HELPER_OPEN = 1,
 	HELPER_READ_KEY = 2,
 	HELPER_PROBE = 3,
-	HELPER_LOCK = 4,
+	HELPER_KEEP_READABLE = 4,
+	HELPER_LOCK = 5,
 };
 
 /* Between two processes of one program: host integers will do. */
 struct request {
 	uint32_t op;   /* enum helper_op */
-	int32_t flags; /* open: as open()'s; lock: is there a path? */
+	int32_t flags; /* open: as open()'s */
 	uint32_t kind; /* read_key: enum key_source_kind */
 	struct key_wanted wanted;
-	char path[PATH_BYTES_MAX]; /* read_key: the source's name; lock: what stays readable */
+	char path[PATH_BYTES_MAX]; /* read_key: the source's name */
 };
 
 /* Carries one descriptor when an open went well, none otherwise. */
@@ -51,7 +52,8 @@ union control {
 /* What the helper still does. */
 struct lock {
 	bool locked;
-	char readable[PATH_BYTES_MAX]; /* "": nothing */
+	unsigned int nr_readable;
+	char readable[HELPER_READABLE_MAX][PATH_BYTES_MAX];
 };
 
 enum { ERRNO_MAX = 4095 };
@@ -179,6 +181,14 @@ static int serve_read_key(const struct request *request, struct reply *reply)
 	return 0;
 }
 
+static bool is_readable(const struct lock *lock, const char *path)
+{
+	for (unsigned int i = 0; i < lock->nr_readable; i++)
+		if (strcmp(path, lock->readable[i]) == 0)
+			return true;
+	return false;
+}
+
 /* Whoever asks may by now be somebody else than the daemon that was started. */
 static bool is_allowed(const struct lock *lock, const struct request *request)
 {
@@ -186,7 +196,7 @@ static bool is_allowed(const struct lock *lock, const struct request *request)
 		return true;
 	if (request->op != HELPER_OPEN || (request->flags & O_ACCMODE) != O_RDONLY)
 		return false;
-	return request->flags & O_DIRECTORY || strcmp(request->path, lock->readable) == 0;
+	return request->flags & O_DIRECTORY || is_readable(lock, request->path);
 }
 
 static int serve_probe(struct request *request)
@@ -201,11 +211,17 @@ static int serve_probe(struct request *request)
 	return 0;
 }
 
-static int serve_lock(const struct request *request, struct lock *lock)
+static int serve_keep_readable(const struct request *request, struct lock *lock)
+{
+	if (lock->nr_readable == HELPER_READABLE_MAX)
+		return -E2BIG;
+	memcpy(lock->readable[lock->nr_readable++], request->path, sizeof(request->path));
+	return 0;
+}
+
+static int serve_lock(struct lock *lock)
 {
 	lock->locked = true;
-	if (request->flags)
-		memcpy(lock->readable, request->path, sizeof(lock->readable));
 	return sandbox_enter_helper();
 }
 
@@ -225,8 +241,10 @@ static int serve(struct request *request, struct reply *reply, struct lock *lock
 		reply->result = serve_read_key(request, reply);
 	if (request->op == HELPER_PROBE)
 		reply->result = serve_probe(request);
+	if (request->op == HELPER_KEEP_READABLE)
+		reply->result = serve_keep_readable(request, lock);
 	if (request->op == HELPER_LOCK)
-		reply->result = serve_lock(request, lock);
+		reply->result = serve_lock(lock);
 	if (request->op != HELPER_OPEN)
 		return -1;
 	fd = serve_open(request);
@@ -380,11 +398,18 @@ int helper_probe(struct helper *helper, const char *path)
 	return ask_for_result(helper, path, &request);
 }
 
-int helper_lock(struct helper *helper, const char *readable)
+int helper_keep_readable(struct helper *helper, const char *path)
 {
-	struct request request = { .op = HELPER_LOCK, .flags = readable != NULL };
+	struct request request = { .op = HELPER_KEEP_READABLE };
 
-	return ask_for_result(helper, readable ? readable : no_path, &request);
+	return ask_for_result(helper, path, &request);
+}
+
+int helper_lock(struct helper *helper)
+{
+	struct request request = { .op = HELPER_LOCK };
+
+	return ask_for_result(helper, no_path, &request);
 }
 
 /* The answer must be one, for a failure with its reason. */

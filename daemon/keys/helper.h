@@ -19,6 +19,8 @@
 #include "base/compiler.h"
 #include "keys/key_source.h"
 
+enum { HELPER_READABLE_MAX = 8 };
+
 struct helper {
 	int fd;	   /* our end of the socket pair */
 	pid_t pid; /* 0: not running; -1: it has ended by itself */
@@ -45,6 +47,14 @@ int MUST_CHECK helper_start(struct helper *helper);
 int MUST_CHECK helper_open(struct helper *helper, const char *path, int flags, int *ret_fd);
 
 /*
+ * All of the regular file @path, *ret_nr bytes of @bytes_max at most; @bytes has room for
+ * one more, which is NUL. Errors: those of helper_open() and read(); -EISDIR; -EINVAL: it
+ * is something else than a file; -EFBIG. @bytes is then unspecified.
+ */
+int MUST_CHECK helper_read_file(struct helper *helper, const char *path, void *bytes,
+				size_t bytes_max, size_t *ret_nr);
+
+/*
  * key_source_read() in the helper, with its results, errors and @why, and -EINVAL,
  * -ENAMETOOLONG, -EPIPE, -EPROTO as helper_open(). *ret_secret: key_mem_free() it.
  */
@@ -59,13 +69,19 @@ int MUST_CHECK helper_read_key(struct helper *helper, const struct key_source *s
 int MUST_CHECK helper_probe(struct helper *helper, const char *path);
 
 /*
- * From here on, for good, whoever speaks for the daemon gets only: @readable (NULL:
- * nothing), whatever is there when asked, opened O_RDONLY; folders, likewise; probes.
+ * Before helper_lock(): @path will be needed again. Returns 0, -E2BIG after
+ * HELPER_READABLE_MAX of them, or as helper_open() for a helper that fails.
+ */
+int MUST_CHECK helper_keep_readable(struct helper *helper, const char *path);
+
+/*
+ * From here on, for good, whoever speaks for the daemon gets only: what has been kept
+ * readable, whatever is there when asked, opened O_RDONLY; folders, likewise; probes.
  * All else answers -EPERM: no keys, so no commands, and nothing to write to. The helper
  * enters its own sandbox. Returns 0, as helper_open() for a helper that fails, or what
  * sandbox_enter_helper() said there.
  */
-int MUST_CHECK helper_lock(struct helper *helper, const char *readable);
+int MUST_CHECK helper_lock(struct helper *helper);
 
 /*
  * Has the helper ended by itself, or been killed? Says so once, then no more;

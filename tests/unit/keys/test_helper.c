@@ -306,7 +306,9 @@ Test(helper, opens_for_reading_what_is_left_to_it_once_it_is_locked)
 	write_file("file", "content", 7);
 	write_file("other", "secret", 6);
 	helper = start();
-	cr_assert_eq(helper_lock(&helper, "file"), 0);
+	cr_assert_eq(helper_keep_readable(&helper, "third"), 0, "need not be there yet");
+	cr_assert_eq(helper_keep_readable(&helper, "file"), 0);
+	cr_assert_eq(helper_lock(&helper), 0);
 
 	cr_assert_eq(helper_open(&helper, "file", O_RDONLY | O_NONBLOCK, &fd), 0);
 	cr_expect_eq(read(fd, bytes, sizeof(bytes)), 7);
@@ -319,6 +321,7 @@ Test(helper, opens_for_reading_what_is_left_to_it_once_it_is_locked)
 	fd = 77;
 	cr_expect_eq(helper_open(&helper, "file", O_RDWR, &fd), -EPERM);
 	cr_expect_eq(helper_open(&helper, "other", O_RDONLY, &fd), -EPERM);
+	cr_expect_eq(helper_keep_readable(&helper, "other"), -EPERM);
 	cr_expect_eq(helper_open(&helper, "./file", O_RDONLY, &fd), -EPERM, "another name");
 	cr_expect_eq(helper_open(&helper, "other", O_RDONLY | O_DIRECTORY, &fd), -ENOTDIR);
 	cr_expect_eq(fd, 77, "untouched");
@@ -333,12 +336,43 @@ Test(helper, reads_no_key_and_is_not_unlocked_once_it_is_locked)
 	struct key_secret *secret = NULL;
 	int fd = 77;
 
-	cr_assert_eq(helper_lock(&helper, NULL), 0);
+	cr_assert_eq(helper_lock(&helper), 0);
 	cr_expect_eq(helper_read_key(&helper, &command, &nothing_wanted, &secret, why), -EPERM);
 	cr_expect_null(secret);
-	cr_expect_eq(helper_lock(&helper, "/dev/null"), -EPERM);
+	cr_expect_eq(helper_lock(&helper), -EPERM);
 	cr_expect_eq(helper_open(&helper, "/dev/null", O_RDONLY, &fd), -EPERM);
 	cr_expect_eq(helper_open(&helper, "-", O_RDONLY, &fd), -EPERM);
 	cr_expect_eq(fd, 77, "untouched");
 	helper_stop(&helper);
+}
+
+Test(helper, keeps_no_more_readable_than_said)
+{
+	struct helper helper = start();
+
+	for (int i = 0; i < HELPER_READABLE_MAX; i++)
+		cr_assert_eq(helper_keep_readable(&helper, "file"), 0);
+	cr_expect_eq(helper_keep_readable(&helper, "file"), -E2BIG);
+	helper_stop(&helper);
+}
+
+Test(helper, reads_files_up_to_a_limit_and_nothing_else)
+{
+	static const char *const one[] = { "file", NULL };
+	struct helper helper;
+	char folder[32], bytes[8];
+	size_t nr = 0;
+
+	enter_folder(folder);
+	write_file("file", "content", 7);
+	helper = start();
+	cr_assert_eq(helper_read_file(&helper, "file", bytes, 7, &nr), 0);
+	cr_expect_eq(nr, 7);
+	cr_expect_str_eq(bytes, "content");
+	cr_expect_eq(helper_read_file(&helper, "file", bytes, 6, &nr), -EFBIG);
+	cr_expect_eq(helper_read_file(&helper, "missing", bytes, 7, &nr), -ENOENT);
+	cr_expect_eq(helper_read_file(&helper, ".", bytes, 7, &nr), -EISDIR);
+	cr_expect_eq(helper_read_file(&helper, "/dev/null", bytes, 7, &nr), -EINVAL);
+	helper_stop(&helper);
+	leave_folder(folder, one);
 }
