@@ -20,24 +20,12 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tools"))
+from demands import equal, row, run_all  # noqa: E402
 from raw_nbd import *  # noqa: F403,E402  one vocabulary, as in the protocol's text
 
 UNIX, TCP, PID = None, None, None
 ALLOCATION, ENCRYPTION = "base:allocation", "x-sealblk:encryption"
 HOLE_AND_ZERO = 3
-ROWS = []
-
-
-def row(text):
-    """What is said of the daemon: the function is its check."""
-    def add(check):
-        ROWS.append((text, check))
-        return check
-    return add
-
-
-def equal(wanted, got, what="value"):
-    assert wanted == got, "%s: wanted %r, got %r" % (what, wanted, got)
 
 
 def one_of(wanted, got, what="value"):
@@ -586,20 +574,6 @@ def _():
     grown = memory_kib() - before
     assert grown < 4096, "memory grew by %d KiB" % grown
     still_serves(serving())
-
-
-def run_all():
-    failed = 0
-    for number, (text, check) in enumerate(ROWS, 1):
-        try:
-            check()
-            print("ok %d - %s" % (number, text), flush=True)
-        except (AssertionError, Closed, OSError, KeyError, struct.error) as error:
-            failed += 1
-            print("not ok %d - %s: %s: %s" % (number, text, type(error).__name__, error),
-                  flush=True)
-    print("1..%d" % len(ROWS))
-    return failed
 
 
 if __name__ == "__main__":

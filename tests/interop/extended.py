@@ -17,12 +17,13 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tools"))
 import conformance  # noqa: E402
-from conformance import (ALLOCATION, ENCRYPTION, HOLE_AND_ZERO, equal, noise, one_of,  # noqa: E402
-                         row, shaking, still_serves)
+from conformance import (ALLOCATION, ENCRYPTION, HOLE_AND_ZERO, noise, one_of,  # noqa: E402
+                         shaking, still_serves)
+from demands import ROWS, equal, row, run_all  # noqa: E402
 from raw_nbd import *  # noqa: F403,E402  one vocabulary, as in the protocol's text
 
 GIB = 1 << 30
-conformance.ROWS.clear()  # its own: they are another program's
+ROWS.clear()  # its own: they are another program's
 
 
 def serving(go="", contexts=(ALLOCATION, ENCRYPTION)):
@@ -318,4 +319,4 @@ def _():
 
 if __name__ == "__main__":
     conformance.UNIX = sys.argv[1]
-    sys.exit(1 if conformance.run_all() else 0)
+    sys.exit(1 if run_all() else 0)

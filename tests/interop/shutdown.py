@@ -13,6 +13,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tools"))
+from demands import equal  # noqa: E402
 from raw_nbd import *  # noqa: F403,E402  one vocabulary, as in the protocol's text
 
 PATH, PID = sys.argv[1], int(sys.argv[2])
@@ -22,10 +23,6 @@ CASES = {}
 def case(check):
     CASES[check.__name__] = check
     return check
-
-
-def equal(wanted, got, what="value"):
-    assert wanted == got, "%s: wanted %r, got %r" % (what, wanted, got)
 
 
 def terminate():
