@@ -19,8 +19,9 @@ counter() {
 		echo 0
 }
 
+# start [OPTION...]
 start() {
-	/programs/sealblkd --verbose --listen "127.0.0.1:$port" --tls-psk /job/keys.psk \
+	/programs/sealblkd "$@" --verbose --listen "127.0.0.1:$port" --tls-psk /job/keys.psk \
 		--tls-certificate /job/server-cert.pem --tls-key /job/server-key.pem \
 		--key-file /job/key image.seal >log 2>&1 &
 	pid=$!
@@ -66,13 +67,20 @@ stop
 insmod /modules/tls.ko
 start
 copy kernel
-for cipher in TLS_AES_128_GCM_SHA256 TLS_AES_256_GCM_SHA384 TLS_CHACHA20_POLY1305_SHA256 TLSv1.2; do
+for cipher in TLS_AES_128_GCM_SHA256 TLS_AES_256_GCM_SHA384 TLS_CHACHA20_POLY1305_SHA256 TLSv1.2 \
+	short; do
 	before=$(counter TlsTxSw)
 	deed kernel $cipher transfer
 	echo "kernel.sockets.$cipher=$(($(counter TlsTxSw) - before))"
 done
 for deed in update demand late noise; do
 	deed kernel TLS_AES_128_GCM_SHA256 $deed
+done
+stop
+
+start --io-engine libaio
+for deed in transfer late; do
+	deed libaio TLS_AES_128_GCM_SHA256 $deed
 done
 stop
 echo "kernel.left=$(counter TlsCurrTxSw)"

@@ -32,13 +32,18 @@ for cipher in $aes128 TLS_AES_256_GCM_SHA384 TLS_CHACHA20_POLY1305_SHA256; do
 	expect_equal same "$(got kernel.transfer.$cipher)" "$cipher"
 	expect_equal 1 "$(got kernel.sockets.$cipher)" "sockets that the kernel sent for, $cipher"
 done
-expect_equal same "$(got kernel.transfer.TLSv1.2)" "TLS 1.2"
-expect_equal 0 "$(got kernel.sockets.TLSv1.2)" "sockets that the kernel sent for, TLS 1.2"
+for other in TLSv1.2 short; do
+	expect_equal same "$(got kernel.transfer.$other)" "$other"
+	expect_equal 0 "$(got kernel.sockets.$other)" "sockets that the kernel sent for, $other"
+done
 
 expect_equal same "$(got kernel.update.$aes128)" "after the client has changed its keys"
 expect_equal closed "$(got kernel.demand.$aes128)" "after it has demanded that ours change"
 expect_equal 1 "$(grep -c 'the client wants new keys' "$guest_log")" "log lines of that"
-expect_equal 'same, then closed' "$(got kernel.late.$aes128)" "to a client that reads late"
+expect_equal same "$(got libaio.transfer.$aes128)" "with libaio"
+for engine in kernel libaio; do
+	expect_equal 'same, then closed' "$(got $engine.late.$aes128)" "to a client that reads late"
+done
 expect_equal 'alert 20' "$(got kernel.noise.$aes128)" "after a record that was forged"
 
 expect_equal 0 "$(got kernel.left)" "sockets that the kernel still has keys of"
