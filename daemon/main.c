@@ -15,6 +15,7 @@
 #include "notify.h"
 #include "options.h"
 #include "server.h"
+#include "server_tls.h"
 
 /* Signals are taken by sigwait() below and nowhere else: workers inherit the mask. */
 static void block_signals(sigset_t *ret_set)
@@ -56,6 +57,17 @@ static void look_after_helper(struct server *server)
 					    "no key or file can be opened until a restart");
 }
 
+/* TLS first: switching images may take a while. */
+static void read_again(struct server *server)
+{
+	const bool has_tls = server_wants_tls(server);
+
+	if (has_tls)
+		server_tls_reload(server);
+	if (server->options->policy || !has_tls)
+		account_reload(server);
+}
+
 static void wait_for_end(const sigset_t *set, struct server *server)
 {
 	int signal_number;
@@ -65,7 +77,7 @@ static void wait_for_end(const sigset_t *set, struct server *server)
 			return;
 		look_after_helper(server);
 		if (signal_number == SIGHUP)
-			account_reload(server);
+			read_again(server);
 	} while (signal_number != SIGTERM && signal_number != SIGINT);
 	log_line(LOG_LEVEL_INFO, "%s: finishing", strsignal(signal_number));
 }

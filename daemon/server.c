@@ -14,10 +14,10 @@
 #include "base/log.h"
 #include "describe.h"
 #include "net/tls.h"
-#include "net/tls_kernel.h"
 #include "open.h"
 #include "resources.h"
 #include "sandbox/sandbox.h"
+#include "server_tls.h"
 #include "worker.h"
 
 static enum exit_code exit_code_of(int error)
@@ -37,17 +37,9 @@ static int tell(int error, const struct problem *problem)
 
 static int prepare_tls(struct server *server)
 {
-	const struct tls_options *options = &server->options->tls;
 	struct problem problem;
-	int r;
+	int r = server_tls_start(server, &problem);
 
-	if (!options->certificate && !options->psk)
-		return EXIT_OK;
-	server->kernel_tls = tls_kernel_is_there();
-	log_line(server->kernel_tls ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG,
-		 "TLS 1.3 over TCP: what is sent is encrypted by %s",
-		 server->kernel_tls ? "the kernel" : "OpenSSL: this kernel has no TLS");
-	r = tls_context_new(options, server->kernel_tls, &server->tls, &problem);
 	return r < 0 ? tell(r, &problem) : EXIT_OK;
 }
 
@@ -313,6 +305,8 @@ static int lock_helper(struct server *server)
 	int r = policy ? helper_keep_readable(&server->helper, policy) : 0;
 
 	if (r == 0)
+		r = server_tls_keep_files(server);
+	if (r == 0)
 		r = helper_lock(&server->helper);
 	if (r < 0)
 		log_line(LOG_LEVEL_ERROR,
@@ -438,7 +432,7 @@ int server_stop(struct server *server)
 	}
 	control_events_done(&server->events);
 	free(server->workers);
-	server->tls = tls_context_free(server->tls);
+	server->tls = tls_context_put(server->tls);
 	ring_free(server->ring);
 	server->trace = trace_free(server->trace);
 	server->account = account_free(server->account);

@@ -57,7 +57,7 @@ struct server {
 	struct control_actions actions;
 	struct control *control;
 
-	struct tls_context *tls; /* NULL: none */
+	struct tls_context *tls; /* NULL: none; main thread: workers have their own reference */
 	bool kernel_tls;	 /* there is, for TCP */
 	unsigned int nr_listeners;
 	struct listener listeners[LISTENERS_MAX];

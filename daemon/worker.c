@@ -18,6 +18,7 @@
 #include "base/log.h"
 #include "net/conn_lend.h"
 #include "net/conn_send.h"
+#include "net/tls.h"
 
 enum {
 	TICK_MS = 100,	   /* longest turn: deadlines and commit rounds are looked at */
@@ -459,6 +460,7 @@ int worker_init(struct worker *worker, struct server *server, unsigned int numbe
 
 	worker->server = server;
 	worker->number = number;
+	worker->tls = tls_context_get(server->tls);
 	inbox_init(&worker->inbox);
 	worker->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (worker->wake_fd < 0)
@@ -480,6 +482,7 @@ void worker_done(struct worker *worker)
 		for (unsigned int i = 0; i < worker->server->nr_exports; i++)
 			image_lane_done(&worker->lanes[i]);
 	free(worker->lanes);
+	worker->tls = tls_context_put(worker->tls);
 	ring_free(worker->ring);
 	free(worker->conns);
 	free(worker->slots);

@@ -32,11 +32,12 @@ struct worker {
 	_Atomic bool asleep;	/* or about to be: who posts something wakes it */
 	struct ring_op wake_op; /* polls it */
 	struct ring *ring;
-	struct lane *lanes;  /* by export */
-	uint64_t now_ms;     /* CLOCK_MONOTONIC, at the last turn */
-	uint64_t stop_at_ms; /* clients are cut off then; 0: not stopping */
-	bool drained;	     /* while stopping: all connections have ended */
-	bool over;	     /* the last turn has come */
+	struct lane *lanes;	 /* by export */
+	struct tls_context *tls; /* of new connections; NULL: none */
+	uint64_t now_ms;	 /* CLOCK_MONOTONIC, at the last turn */
+	uint64_t stop_at_ms;	 /* clients are cut off then; 0: not stopping */
+	bool drained;		 /* while stopping: all connections have ended */
+	bool over;		 /* the last turn has come */
 
 	struct buddy buddy; /* payloads */
 	uint8_t *arena;

@@ -435,7 +435,7 @@ void conn_start(struct conn *conn, bool is_tcp, unsigned int id, uint64_t deadli
 	if (is_tcp)
 		(void)setsockopt(conn->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	nbds_init(&conn->session, server->exports, server->nr_exports);
-	if (server->tls)
+	if (conn->worker->tls)
 		nbds_set_tls(&conn->session, is_tcp ? NBDS_TLS_REQUIRED : NBDS_TLS_OFFERED);
 	log_line(LOG_LEVEL_DEBUG, "conn %u (%s): connected", conn->id, conn->peer);
 	advance(conn);

@@ -19,7 +19,7 @@ static void give_up(struct conn *conn)
 
 void conn_tls_begin(struct conn *conn)
 {
-	conn->tls = tls_new(conn->worker->server->tls);
+	conn->tls = tls_new(conn->worker->tls);
 	if (conn->tls)
 		return;
 	worker_warn(conn->worker, "conn %u (%s): closed: no memory for TLS", conn->id, conn->peer);

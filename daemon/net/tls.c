@@ -34,6 +34,7 @@ struct buffer {
 };
 
 struct tls {
+	struct tls_context *context;
 	SSL *ssl;
 	struct buffer in, out;
 	bool ready;
@@ -126,6 +127,7 @@ struct tls *tls_new(struct tls_context *context)
 		return NULL;
 	tls->in.bytes = tls->in_bytes;
 	tls->out.bytes = tls->out_bytes;
+	tls->context = tls_context_get(context);
 	tls->ssl = SSL_new(context->ssl_ctx);
 	if (tls->ssl)
 		bio = BIO_new(context->bio_method);
@@ -143,6 +145,7 @@ struct tls *tls_free(struct tls *tls)
 	if (!tls)
 		return NULL;
 	SSL_free(tls->ssl);
+	tls->context = tls_context_put(tls->context);
 	/* What clients wrote and read. */
 	explicit_bzero(tls->record, sizeof(tls->record));
 	explicit_bzero(tls->secret, sizeof(tls->secret));

@@ -5,7 +5,7 @@
  * by the worker's ring like everything else.
  *
  * A struct tls belongs to its connection's thread; a struct tls_context is frozen
- * once made, and shared. Nothing here blocks but tls_context_new().
+ * once made, but for the count of its users, and shared. Nothing here blocks but tls_context_new().
  *
  * Once the handshake is over, the kernel may take over what is sent (tls_hand_over()).
  */
@@ -33,21 +33,26 @@ struct tls_options {
 	const char *psk; /* file of "identity:hex" lines, as psktool(1) makes; NULL: none */
 };
 
+struct helper;
 struct tls_context;
 struct tls;
 
 /*
- * Reads the files. @with_kernel: tls_kernel_is_there(). Blocks. Returns 0, or with *ret_problem: -EINVAL: a file says
- * something that cannot be used, -ENOMEM, or the negative errno of reading. The
- * caller owns *ret_context: tls_context_free().
+ * Reads the files by @helper. @with_kernel: tls_kernel_is_there(). Blocks. Returns 0, or
+ * with *ret_problem: -EINVAL: a file says something that cannot be used, -ENOMEM, or the
+ * negative errno of reading. The caller owns *ret_context: tls_context_put().
  */
-int MUST_CHECK tls_context_new(const struct tls_options *options, bool with_kernel,
-			       struct tls_context **ret_context, struct problem *ret_problem);
+int MUST_CHECK tls_context_new(const struct tls_options *options, struct helper *helper,
+			       bool with_kernel, struct tls_context **ret_context,
+			       struct problem *ret_problem);
 
-/* Wipes keys. No connection may be left. Accepts NULL; always returns NULL. */
-struct tls_context *tls_context_free(struct tls_context *context);
+/* One more who uses it; any thread. Accepts and returns NULL. */
+struct tls_context *tls_context_get(struct tls_context *context);
 
-/* The server's side of a new connection; NULL: no memory. */
+/* One less; the last one wipes keys. Any thread. Accepts NULL; always returns NULL. */
+struct tls_context *tls_context_put(struct tls_context *context);
+
+/* The server's side of a new connection, which uses @context to its end; NULL: no memory. */
 struct tls *tls_new(struct tls_context *context);
 
 /* Accepts NULL; always returns NULL. */

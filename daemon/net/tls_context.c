@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a server's TLS connections share: its certificate, whom it lets in, and the
- * protocol's settings. See tls.h.
+ * What a server's TLS connections share: the protocol's settings, whom it lets in, and
+ * what files tell. See tls.h.
  */
 #include "net/tls_context.h"
 
@@ -74,69 +74,13 @@ static int verify(int verified, X509_STORE_CTX *store_ctx)
 	return 0;
 }
 
-/* ---- files ---- */
+/* ---- settings ---- */
 
-static int refuse(struct problem *ret_problem, const char *what, const char *path)
-{
-	const unsigned long error =
-		ERR_peek_error(); /* the later ones say what could not be done for it */
-	const char *reason = ERR_SYSTEM_ERROR(error) ? strerror(ERR_GET_REASON(error))
-						     : ERR_reason_error_string(error);
-
-	problem_set(ret_problem, what, path, "cannot be used: %s",
-		    reason ? reason : "no reason given");
-	ERR_clear_error();
-	return -EINVAL;
-}
-
-/* A key with a passphrase would have OpenSSL ask at the terminal. */
-static int no_passphrase(char *text, int nr_bytes, int writing, void *arg)
-{
-	(void)text;
-	(void)nr_bytes;
-	(void)writing;
-	(void)arg;
-	return 0;
-}
-
-static int load_identity(SSL_CTX *ctx, const struct tls_options *options,
-			 struct problem *ret_problem)
-{
-	SSL_CTX_set_default_passwd_cb(ctx, no_passphrase);
-	if (SSL_CTX_use_certificate_chain_file(ctx, options->certificate) != 1)
-		return refuse(ret_problem, "certificate", options->certificate);
-	if (SSL_CTX_use_PrivateKey_file(ctx, options->key, SSL_FILETYPE_PEM) != 1 ||
-	    SSL_CTX_check_private_key(ctx) != 1)
-		return refuse(ret_problem, "private key", options->key);
-	return 0;
-}
-
-static int load_client_ca(SSL_CTX *ctx, const struct tls_options *options,
-			  struct problem *ret_problem)
-{
-	X509_STORE *store = SSL_CTX_get_cert_store(ctx);
-	X509_LOOKUP *lookup;
-
-	if (SSL_CTX_load_verify_file(ctx, options->client_ca) != 1)
-		return refuse(ret_problem, "client CA", options->client_ca);
-	SSL_CTX_set_client_CA_list(ctx, SSL_load_client_CA_file(options->client_ca));
-	SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, verify);
-	if (!options->client_crl)
-		return 0;
-	lookup = X509_STORE_add_lookup(store, X509_LOOKUP_file());
-	if (!lookup || X509_load_crl_file(lookup, options->client_crl, X509_FILETYPE_PEM) <= 0)
-		return refuse(ret_problem, "revocation list", options->client_crl);
-	if (X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK) != 1)
-		return -ENOMEM;
-	return 0;
-}
-
-static int set_up(struct tls_context *context, bool with_kernel, struct problem *ret_problem)
+/* All that does not come from files. Returns false when there is no memory. */
+static bool set_up(struct tls_context *context, bool with_kernel)
 {
 	static const unsigned char context_id[] = { 's', 'e', 'a', 'l' };
-	const struct tls_options *options = &context->options;
 	SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
-	int r = 0;
 
 	context->ssl_ctx = ctx;
 	context->bio_method = tls_bio_method_new();
@@ -144,7 +88,7 @@ static int set_up(struct tls_context *context, bool with_kernel, struct problem 
 	    SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION) != 1 ||
 	    SSL_CTX_set_cipher_list(ctx, CIPHERS_TLS12) != 1 ||
 	    SSL_CTX_set_num_tickets(ctx, 0) != 1)
-		return -ENOMEM;
+		return false;
 	SSL_CTX_set_app_data(ctx, context);
 	/* A connection lasts; nobody gains by resuming one, and a ticket's key would be one more. */
 	SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION |
@@ -152,44 +96,49 @@ static int set_up(struct tls_context *context, bool with_kernel, struct problem 
 	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
 	/* To OpenSSL a pre-shared key resumes a session, which must be one of this context. */
 	if (SSL_CTX_set_session_id_context(ctx, context_id, sizeof(context_id)) != 1)
-		return -ENOMEM;
+		return false;
 	SSL_CTX_set_dh_auto(ctx, 1);
+	if (context->options.client_ca)
+		SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, verify);
 	if (with_kernel) {
 		SSL_CTX_set_keylog_callback(ctx, tls_take_secret);
 		SSL_CTX_set_info_callback(ctx, tls_take_alert);
 	}
-	if (options->certificate)
-		r = load_identity(ctx, options, ret_problem);
-	if (r == 0 && options->client_ca)
-		r = load_client_ca(ctx, options, ret_problem);
-	if (r == 0 && options->psk)
-		r = tls_psks_read(options->psk, &context->psks, ret_problem);
-	if (r < 0 || !context->psks)
-		return r;
+	if (!context->options.psk)
+		return true;
 	SSL_CTX_set_psk_server_callback(ctx, find_psk);
-	return SSL_CTX_set_ciphersuites(ctx, CIPHERS_PSK) == 1 ? 0 : -ENOMEM;
+	return SSL_CTX_set_ciphersuites(ctx, CIPHERS_PSK) == 1;
 }
 
-int tls_context_new(const struct tls_options *options, bool with_kernel,
+int tls_context_new(const struct tls_options *options, struct helper *helper, bool with_kernel,
 		    struct tls_context **ret_context, struct problem *ret_problem)
 {
 	struct tls_context *context = calloc(1, sizeof(*context));
-	int r;
+	int r = -ENOMEM;
 
 	problem_set(ret_problem, "TLS", "", "out of memory");
 	if (!context)
 		return -ENOMEM;
+	context->nr_users = 1;
 	context->options = *options;
-	r = set_up(context, with_kernel, ret_problem);
+	if (set_up(context, with_kernel))
+		r = tls_files_load(context, helper, ret_problem);
 	if (r < 0)
-		context = tls_context_free(context);
+		context = tls_context_put(context);
 	*ret_context = context;
 	return r;
 }
 
-struct tls_context *tls_context_free(struct tls_context *context)
+struct tls_context *tls_context_get(struct tls_context *context)
 {
-	if (!context)
+	if (context)
+		atomic_fetch_add(&context->nr_users, 1);
+	return context;
+}
+
+struct tls_context *tls_context_put(struct tls_context *context)
+{
+	if (!context || atomic_fetch_sub(&context->nr_users, 1) > 1)
 		return NULL;
 	SSL_CTX_free(context->ssl_ctx);
 	BIO_meth_free(context->bio_method);

@@ -5,7 +5,9 @@
 
 #include <openssl/bio.h>
 #include <openssl/ssl.h>
+#include <stdatomic.h>
 
+#include "keys/helper.h"
 #include "net/tls.h"
 
 struct tls_psk {
@@ -21,6 +23,7 @@ struct tls_psks {
 };
 
 struct tls_context {
+	_Atomic unsigned int nr_users; /* connections, and whoever begins some */
 	SSL_CTX *ssl_ctx;
 	BIO_METHOD *bio_method;
 	struct tls_options options;
@@ -38,11 +41,19 @@ void tls_take_secret(const SSL *ssl, const char *line);
 void tls_take_alert(const SSL *ssl, int where, int alert);
 
 /*
- * tls_psk.c: read a file of pre-shared keys. Blocks. Returns 0, or with *ret_problem
- * -EINVAL: a line that is not "identity:hex", -EFBIG: too many, -ENOMEM, or a negative
- * errno. The caller owns *ret_psks: key_mem_free().
+ * tls_files.c: read what @context->options names, by @helper, into @context. Blocks.
+ * Returns 0, or with *ret_problem -EINVAL: a file says what cannot be used, -ENOMEM, or
+ * a negative errno.
  */
-int MUST_CHECK tls_psks_read(const char *path, struct tls_psks **ret_psks,
-			     struct problem *ret_problem);
+int MUST_CHECK tls_files_load(struct tls_context *context, struct helper *helper,
+			      struct problem *ret_problem);
+
+/*
+ * tls_psk.c: take pre-shared keys from @text, what @path holds. Returns 0, or with
+ * *ret_problem -EINVAL: a line that is not "identity:hex", -EFBIG: too many; or -ENOMEM.
+ * The caller owns *ret_psks: key_mem_free().
+ */
+int MUST_CHECK tls_psks_take(const char *path, const char *text, size_t nr_bytes,
+			     struct tls_psks **ret_psks, struct problem *ret_problem);
 
 #endif

@@ -1,18 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Files of pre-shared keys: see tls_context.h. */
 #include <errno.h>
-#include <fcntl.h>
-#include <openssl/crypto.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "keys/key_mem.h"
 #include "net/tls_context.h"
-
-enum {
-	LINE_BYTES_MAX = TLS_IDENTITY_BYTES_MAX + 1 + 2 * TLS_PSK_BYTES_MAX,
-	FILE_BYTES_MAX = TLS_PSKS_MAX * (LINE_BYTES_MAX + 1),
-};
 
 static int hex_digit(char c)
 {
@@ -79,42 +71,15 @@ static int take_lines(struct tls_psks *psks, const char *path, const char *text,
 	return 0;
 }
 
-/* Returns how many bytes, -EFBIG, or a negative errno. */
-static ssize_t read_file(const char *path, char *text)
+int tls_psks_take(const char *path, const char *text, size_t nr_bytes, struct tls_psks **ret_psks,
+		  struct problem *ret_problem)
 {
-	const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-	ssize_t nr = 0, now;
-
-	if (fd < 0)
-		return -errno;
-	do {
-		now = read(fd, text + nr, (size_t)(FILE_BYTES_MAX + 1 - nr));
-		if (now < 0)
-			nr = -errno;
-		else
-			nr += now;
-	} while (now > 0 && nr <= FILE_BYTES_MAX);
-	close(fd);
-	return nr <= FILE_BYTES_MAX ? nr : -EFBIG;
-}
-
-int tls_psks_read(const char *path, struct tls_psks **ret_psks, struct problem *ret_problem)
-{
-	char *text = key_mem_new(FILE_BYTES_MAX + 1);
 	struct tls_psks *psks = key_mem_new(sizeof(*psks));
-	ssize_t nr_bytes = -ENOMEM;
 	int r;
 
-	if (text && psks)
-		nr_bytes = read_file(path, text);
-	if (nr_bytes < 0) {
-		problem_set(ret_problem, "pre-shared keys", path, "cannot be read: %s",
-			    strerror((int)-nr_bytes));
-		r = (int)nr_bytes;
-	} else {
-		r = take_lines(psks, path, text, (size_t)nr_bytes, ret_problem);
-	}
-	text = key_mem_free(text);
+	if (!psks)
+		return -ENOMEM;
+	r = take_lines(psks, path, text, nr_bytes, ret_problem);
 	if (r < 0)
 		psks = key_mem_free(psks);
 	*ret_psks = psks;

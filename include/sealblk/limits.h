@@ -77,8 +77,14 @@ enum {
 	TLS_PSKS_MAX = 256,
 	TLS_IDENTITY_BYTES_MAX = 128, /* RFC 4279, section 5.3: at least so many */
 	TLS_PSK_BYTES_MIN = 16,
-	TLS_PSK_BYTES_MAX = 64, /* likewise */
+	TLS_PSK_BYTES_MAX = 64,	       /* likewise */
+	TLS_FILE_BYTES_MAX = 16 << 20, /* certificates, revocation lists */
+	TLS_SECRET_FILE_BYTES_MAX = 80
+				    << 10, /* a private key; pre-shared keys, as many as can be */
 };
+_Static_assert((int)TLS_SECRET_FILE_BYTES_MAX >=
+		       TLS_PSKS_MAX * (TLS_IDENTITY_BYTES_MAX + 2 * TLS_PSK_BYTES_MAX + 2),
+	       "all keys fit");
 
 /* NBD (proto.md: strings end at 4096 bytes). */
 enum {

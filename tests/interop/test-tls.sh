@@ -55,6 +55,7 @@ for_clients=extendedKeyUsage=clientAuth
 make_ca ca
 make_ca ca2
 sign server ca localhost subjectAltName=DNS:localhost,IP:127.0.0.1 -days 30
+sign renewed ca localhost subjectAltName=DNS:localhost,IP:127.0.0.1 -days 30
 sign client ca vm7 $for_clients -days 30
 sign dns ca anyone subjectAltName=DNS:vm8.example -days 30
 sign stranger ca vm9 $for_clients -days 30
@@ -62,7 +63,12 @@ sign revoked ca vm7 $for_clients -days 30
 sign expired ca vm7 $for_clients -startdate 20200101000000Z -enddate 20200201000000Z
 sign other ca2 vm7 $for_clients -days 30
 openssl ca -config ca.cnf -keyfile ca-key.pem -cert ca-cert.pem -revoke revoked-cert.pem 2>/dev/null
-openssl ca -config ca.cnf -keyfile ca-key.pem -cert ca-cert.pem -gencrl -out crl.pem 2>/dev/null
+openssl ca -config ca.cnf -keyfile ca-key.pem -cert ca-cert.pem -gencrl -out crl1.pem 2>/dev/null
+openssl ca -config ca.cnf -keyfile ca-key.pem -cert ca-cert.pem -revoke dns-cert.pem 2>/dev/null
+openssl ca -config ca.cnf -keyfile ca-key.pem -cert ca-cert.pem -gencrl -out crl2.pem 2>/dev/null
+cp crl1.pem crl.pem
+cp server-cert.pem first-cert.pem
+cp server-key.pem first-key.pem
 printf 'alice:%s\nbob:%s\n' "$(openssl rand -hex 32)" "$(openssl rand -hex 16)" >keys.psk
 printf 'alice:%s\n' "$(openssl rand -hex 32)" >wrong.psk
 
@@ -94,19 +100,29 @@ refuse 2 'want each other' --tls-certificate server-cert.pem
 refuse 2 '--tls-client-ca wants --tls-certificate' --tls-client-ca ca-cert.pem
 refuse 2 '--tls-allow wants --tls-client-ca' "${tls[@]}" --tls-allow vm7
 refuse 2 '--tls-client-crl wants --tls-client-ca' "${tls[@]}" --tls-client-crl crl.pem
-refuse 1 'certificate missing.pem: cannot be used: No such file' \
+refuse 1 'certificate missing.pem: cannot be read: No such file' \
 	--tls-certificate missing.pem --tls-key server-key.pem
-refuse 1 'private key client-key.pem: cannot be used: ' \
+refuse 1 'certificate server-key.pem: cannot be used: it holds none in PEM' \
+	--tls-certificate server-key.pem --tls-key server-key.pem
+refuse 1 'private key client-key.pem: cannot be used: it is not that of the certificate' \
 	--tls-certificate server-cert.pem --tls-key client-key.pem
-refuse 1 'client CA keys.psk: cannot be used: ' "${tls[@]}" --tls-client-ca keys.psk
-refuse 1 'revocation list ca-cert.pem: cannot be used: ' \
+openssl ec -in server-key.pem -aes256 -passout pass:secret -out locked-key.pem 2>/dev/null
+for key in server-cert.pem locked-key.pem; do
+	refuse 1 "private key $key: cannot be used: it holds none in PEM, or one with a passphrase" \
+		--tls-certificate server-cert.pem --tls-key "$key"
+done
+refuse 1 'private key /dev/null: cannot be read: it is no file' \
+	--tls-certificate server-cert.pem --tls-key /dev/null
+refuse 1 'client CA keys.psk: cannot be used: it holds no certificate' "${tls[@]}" --tls-client-ca keys.psk
+refuse 1 'revocation list ca-cert.pem: cannot be used: it holds no revocation list' \
 	"${tls[@]}" --tls-client-ca ca-cert.pem --tls-client-crl ca-cert.pem
 refuse 1 'pre-shared keys missing.psk: cannot be read: No such file' --tls-psk missing.psk
 printf '# none\n' >bad.psk
 refuse 1 'pre-shared keys bad.psk: line 1 is not IDENTITY:HEX' --tls-psk bad.psk
 printf 'a:00112233445566778899aabbccddeeff\nb:0011\n' >bad.psk
 refuse 1 'pre-shared keys bad.psk: line 2 has a key that is not 16 to 64 bytes' --tls-psk bad.psk
-refuse 1 'pre-shared keys /dev/null: there is none in it' --tls-psk /dev/null
+: >empty.psk
+refuse 1 'pre-shared keys empty.psk: there is none in it' --tls-psk empty.psk
 refuse 2 'wants --tls-certificate or --tls-psk; --insecure-tcp' --listen ":$port"
 
 start_daemon --listen "0.0.0.0:$port" --insecure-tcp --key-file key image.seal
@@ -118,7 +134,9 @@ stop_daemon
 start_daemon --verbose --socket "$TEST_DIR/s" --listen ":$port" "${tls[@]}" \
 	--tls-client-ca ca-cert.pem --tls-client-crl crl.pem --tls-allow vm7 \
 	--tls-allow vm8.example --tls-psk keys.psk --key-file key image.seal
-"$python" "$SRC_DIR/tests/interop/tls.py" "$TEST_DIR/s" "127.0.0.1:$port" "$TEST_DIR"
+"$python" "$SRC_DIR/tests/interop/tls.py" "$TEST_DIR/s" "127.0.0.1:$port" "$TEST_DIR" "$daemon_pid"
+expect_equal 4 "$(grep -c '^sealblkd: TLS: its files have been read again' "$daemon_log")" "reloads"
+expect_equal 1 "$(grep -c '^sealblkd: error: private key server-key.pem: cannot be used: it is not that of the certificate; TLS goes on' "$daemon_log")" "reloads that failed"
 
 by_certificate() { # FOLDER
 	echo "nbds://localhost:$port/?tls-certificates=$TEST_DIR/$1.d"
@@ -177,4 +195,12 @@ stop_daemon
 start_daemon --listen "127.0.0.1:$port" --tls-psk keys.psk --key-file key image.seal
 nbdcopy "$(by_psk bob keys.psk)" - | cmp data
 nbdinfo "$(by_certificate client)" >/dev/null 2>&1 && fail 'a certificate was asked for'
+nbdinfo "$(by_psk carol keys.psk)" >/dev/null 2>&1 && fail 'carol was let in'
+printf 'carol:%s\n' "$(openssl rand -hex 32)" >>keys.psk
+kill -HUP "$daemon_pid"
+is_served() {
+	nbdinfo "$(by_psk "$1" keys.psk)" >/dev/null 2>&1
+}
+wait_for 10 is_served carol || fail 'carol is not let in after SIGHUP'
+is_served alice || fail 'alice is not let in after SIGHUP'
 stop_daemon

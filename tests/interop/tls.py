@@ -2,14 +2,17 @@
 # SPDX-License-Identifier: MIT
 """TLS as clients see it, one line per demand.
 
-    tls.py SOCKET HOST:PORT FOLDER
+    tls.py SOCKET HOST:PORT FOLDER PID
 
-SOCKET and HOST:PORT lead to the same daemon, with TLS, whose export "" has at least
-64 MiB, which are overwritten. FOLDER has the certificates of test-tls.sh. Prints
+SOCKET and HOST:PORT lead to the same daemon, with TLS, whose process is PID and whose
+export "" has at least 64 MiB, which are overwritten. FOLDER has the certificates of
+test-tls.sh, which are exchanged in the end, and put back. Prints
 "ok N - text" or "not ok N - text: why"; fails on any of the latter.
 """
 import os
 import random
+import shutil
+import signal
 import socket
 import ssl
 import struct
@@ -17,23 +20,11 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tools"))
+from demands import ROWS, equal, row, run_all  # noqa: E402
 from raw_nbd import *  # noqa: F403,E402  one vocabulary, as in the protocol's text
 
-UNIX, TCP, FOLDER = None, None, None
-ROWS = []
+UNIX, TCP, FOLDER, PID = None, None, None, None
 HANDSHAKE_S = 10
-
-
-def row(text):
-    """A demand: the function is its check."""
-    def add(check):
-        ROWS.append((text, check))
-        return check
-    return add
-
-
-def equal(wanted, got, what="value"):
-    assert wanted == got, "%s: wanted %r, got %r" % (what, wanted, got)
 
 
 def context(name="client", ca="ca", version=None):
@@ -338,28 +329,74 @@ def _():
     equal(b"", client.socket.recv(1), "after close_notify")
 
 
-def run(number, text, check, results):
-    try:
-        check()
-        results[number] = "ok %d - %s" % (number, text)
-    except Exception as error:  # pylint: disable=broad-except  a failed row is a line
-        results[number] = "not ok %d - %s: %s: %s" % (number, text, type(error).__name__, error)
+# ---- SIGHUP: the files are read again ------------------------------------------------
+
+def replace(name, by):
+    shutil.copy(os.path.join(FOLDER, by), os.path.join(FOLDER, name + ".new"))
+    os.replace(os.path.join(FOLDER, name + ".new"), os.path.join(FOLDER, name))
+
+
+def identity(name):
+    for part in "-cert.pem", "-key.pem":
+        replace("server" + part, name + part)
+
+
+def serial():
+    """Of the certificate that a new connection is shown."""
+    return secured().socket.getpeercert()["serialNumber"]
+
+
+def hang_up(until):
+    os.kill(PID, signal.SIGHUP)
+    end = time.monotonic() + 10
+    while not until():
+        assert time.monotonic() < end, "nothing has changed"
+        time.sleep(0.02)
+
+
+@row("SIGHUP: a renewed certificate is shown; who is connected stays so; what is wrong changes nothing")
+def _():
+    before, client = serial(), secured()
+    client.go("")
+    identity("renewed")
+    hang_up(lambda: serial() != before)
+    equal(0, client.do(READ, 0, SECTOR).error, "a READ of one that was connected")
+    renewed = serial()
+    replace("server-key.pem", "client-key.pem")
+    os.kill(PID, signal.SIGHUP)
+    time.sleep(0.5)
+    equal(renewed, serial(), "the certificate beside a key that is not its own")
+    identity("first")
+    hang_up(lambda: serial() == before)
+
+
+@row("SIGHUP: a certificate that the new revocation list names is refused, until the old one is back")
+def _():
+    def is_let_in():
+        try:
+            secured(name="dns").go("")
+            return True
+        except (ssl.SSLError, Closed, ConnectionResetError):
+            return False
+
+    assert is_let_in()
+    replace("crl.pem", "crl2.pem")
+    hang_up(lambda: not is_let_in())
+    still_serves()
+    replace("crl.pem", "crl1.pem")
+    hang_up(is_let_in)
 
 
 def main():
-    global UNIX, TCP, FOLDER
-    UNIX, FOLDER = sys.argv[1], sys.argv[3]
+    global UNIX, TCP, FOLDER, PID
+    UNIX, FOLDER, PID = sys.argv[1], sys.argv[3], int(sys.argv[4])
     host, port = sys.argv[2].rsplit(":", 1)
     TCP = (host, int(port))
     seed = int(os.environ.get("SEED", random.randrange(1 << 32)))
     random.seed(seed)
     print("SEED=%d" % seed)
-    results = {}
-    for number, (text, check) in enumerate(ROWS, 1):
-        run(number, text, check, results)
-        print(results[number], flush=True)
-    failed = [line for line in results.values() if line.startswith("not")]
-    print("figures: %d demands, %d not met" % (len(results), len(failed)))
+    failed = run_all()
+    print("figures: %d demands, %d not met" % (len(ROWS), failed))
     return 1 if failed else 0
 
 

@@ -6,9 +6,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/compiler.h"
+#include "keys/helper.h"
 #include "net/tls.h"
 
 enum { PSK_BYTES = 16 };
@@ -46,10 +48,13 @@ static void set_up(void)
 	char path[] = "/tmp/test_tls.XXXXXX";
 	struct problem problem;
 	struct tls_options options = { .psk = path };
+	struct helper helper;
 	int r;
 
 	write_psk(path);
-	r = tls_context_new(&options, false, &context, &problem);
+	cr_assert_eq(helper_start(&helper), 0);
+	r = tls_context_new(&options, &helper, true, &context, &problem);
+	helper_stop(&helper);
 	unlink(path);
 	cr_assert_eq(r, 0, "%s", problem.text);
 	server = tls_new(context);
@@ -68,7 +73,7 @@ static void tear_down(void)
 	SSL_free(client);
 	SSL_CTX_free(client_ctx);
 	server = tls_free(server);
-	context = tls_context_free(context);
+	context = tls_context_put(context);
 }
 
 /* What either has to say to the other, @step_bytes at a time at most. */
@@ -195,4 +200,30 @@ Test(tls, noise_in_place_of_a_handshake_fails)
 	tls_received(server, nr_bytes);
 	cr_assert_eq(tls_shake(server), TLS_FAILED);
 	cr_assert_eq(tls_shake(server), TLS_FAILED);
+}
+
+Test(tls, a_connection_keeps_what_it_was_begun_with)
+{
+	context = tls_context_put(context);
+	cr_assert_eq(shake(SIZE_MAX), TLS_READY);
+}
+
+Test(tls, goes_on_by_itself_where_the_kernel_takes_no_keys)
+{
+	char reply[] = "reply";
+	const struct iovec part = { .iov_base = reply, .iov_len = 5 };
+	char got[5] = "";
+	size_t nr = 0;
+	int ends[2];
+
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+	cr_assert_not(tls_hand_over(server, ends[0]), "before the handshake");
+	cr_assert_eq(shake(SIZE_MAX), TLS_READY);
+	cr_assert_not(tls_hand_over(server, ends[0]), "a unix socket");
+	cr_assert_eq(tls_write(server, &part, 1), 5);
+	(void)exchange(SIZE_MAX);
+	cr_assert_eq(SSL_read_ex(client, got, sizeof(got), &nr), 1);
+	cr_assert_arr_eq(got, "reply", 5);
+	close(ends[0]);
+	close(ends[1]);
 }

@@ -17,17 +17,8 @@ static struct problem problem;
 
 static int read_psks(const char *text, struct tls_psks **ret_psks)
 {
-	char path[] = "/tmp/test_tls_psk.XXXXXX";
-	const int fd = mkstemp(path);
-	int r;
-
-	cr_assert_geq(fd, 0);
-	cr_assert_eq(write(fd, text, strlen(text)), (ssize_t)strlen(text));
-	close(fd);
 	problem.text[0] = '\0';
-	r = tls_psks_read(path, ret_psks, &problem);
-	unlink(path);
-	return r;
+	return tls_psks_take("psks", text, strlen(text), ret_psks, &problem);
 }
 
 Test(tls_psks, are_read_line_by_line_and_colons_may_be_part_of_an_identity)
