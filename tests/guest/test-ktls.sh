@@ -29,8 +29,8 @@ for where in openssl kernel; do
 done
 expect_equal same "$(got openssl.transfer.$aes128)" "without the module"
 for cipher in $aes128 TLS_AES_256_GCM_SHA384 TLS_CHACHA20_POLY1305_SHA256; do
-	expect_equal same "$(got kernel.transfer.$cipher)" "$cipher"
-	expect_equal 1 "$(got kernel.sockets.$cipher)" "sockets that the kernel sent for, $cipher"
+	expect_equal same "$(got "kernel.transfer.$cipher")" "$cipher"
+	expect_equal 1 "$(got "kernel.sockets.$cipher")" "sockets that the kernel sent for, $cipher"
 done
 for other in TLSv1.2 short; do
 	expect_equal same "$(got kernel.transfer.$other)" "$other"
