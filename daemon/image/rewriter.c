@@ -218,6 +218,7 @@ static void begin(struct rewriter *rewriter)
 	rewriter->nr_starts = atomic_load(&rewrite->nr_starts);
 	rewriter->jobs = atomic_load(&rewrite->jobs);
 	rewriter->entries = atomic_load(&rewrite->entries);
+	map_drain(&rewriter->image->disk.map, rewriter->jobs ? rewriter->entries : 0);
 	if (rewriter->jobs) {
 		if (!rewriter->work->rewriter)
 			set_up_work(rewriter);
@@ -291,14 +292,16 @@ static int turn_sweep(struct rewriter *rewriter)
 {
 	struct map *map = &rewriter->image->disk.map;
 	const uint64_t now_us = rewriter->now_us();
+	bool drained, unpunched;
 
 	if (rewriter->flushing)
 		return -1;
-	if (map_is_swept_as_can_be(map) && !may_leave_places(rewriter) && !map_is_swept(map)) {
+	drained = map_is_drained(map, &unpunched);
+	if (drained && unpunched && !may_leave_places(rewriter)) {
 		atomic_store(&rewriter->image->rewrite.error, -EOPNOTSUPP);
 		return REWRITE_AGAIN_MS;
 	}
-	if (map_is_swept_as_can_be(map) && (!map_is_stale(map) || now_us >= rewriter->look_at_us)) {
+	if (drained && (!map_is_stale(map) || now_us >= rewriter->look_at_us)) {
 		rewriter->phase = REWRITER_LOOK;
 		rewriter->look_block = 0;
 		return 0;

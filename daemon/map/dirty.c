@@ -102,23 +102,26 @@ void dirty_touch(struct map *map, struct dirty_block *dirty, uint32_t first, uin
 		atomic_store(&map->dirty_since_ms, atomic_load(&map->now_ms) + 1);
 }
 
-static void count(struct map *map, uint64_t index, uint32_t first, uint32_t end, uint8_t entry)
+/* What changes, run by run. */
+static void note(struct map *map, struct dirty_block *dirty, uint32_t first, uint32_t end,
+		 uint8_t entry)
 {
-	const _Atomic uint64_t *entries = map_entries(map, index);
+	const _Atomic uint64_t *entries = map_entries(map, dirty->index);
 	uint32_t nr;
 
 	for (uint32_t at = first; at < end; at += nr) {
 		uint8_t old = entries_get(entries, at);
 
 		nr = entries_run(entries, at, end, old);
-		counts_change(map, map_block_first(index) + at, nr, old, entry);
+		counts_change(map, map_block_first(dirty->index) + at, nr, old, entry);
+		drain_note(map, dirty, at, at + nr, old);
 	}
 }
 
 void dirty_set(struct map *map, struct dirty_block *dirty, uint32_t first, uint32_t end,
 	       uint8_t entry)
 {
-	count(map, dirty->index, first, end, entry);
+	note(map, dirty, first, end, entry);
 	entries_set(map_entries(map, dirty->index), first, end, entry);
 	dirty_touch(map, dirty, first, end);
 }

@@ -114,6 +114,14 @@ void dirty_set(struct map *map, struct dirty_block *dirty, uint32_t first, uint3
 void dirty_touch(struct map *map, struct dirty_block *dirty, uint32_t first, uint32_t end);
 
 /*
+ * drain.c: under the lock. Sectors [@first, @end) of the block leave @old; what is in
+ * @dirty->sweeping is swept, but for what is superseded again.
+ */
+void drain_note(struct map *map, struct dirty_block *dirty, uint32_t first, uint32_t end,
+		uint8_t old);
+void drain_swept(struct map *map, struct dirty_block *dirty);
+
+/*
  * io.c: under the lock. See that block @index is in memory and has space in the
  * image. Returns 0, 1 (@waiter stands in line), -EIO (damaged), -ENOSPC.
  */
@@ -132,6 +140,7 @@ int MUST_CHECK round_init(struct map *map);
 void round_done(struct map *map);
 bool round_is_active(const struct map *map);
 bool round_covers_punches(const struct map *map);
+bool round_covers_drain(const struct map *map);
 
 /*
  * refresh.c: under the lock. Note that the slots of a block that is durable now

@@ -306,13 +306,3 @@ bool map_is_swept(struct map *map)
 	pthread_mutex_unlock(&map->lock);
 	return swept;
 }
-
-bool map_is_swept_as_can_be(struct map *map)
-{
-	bool swept;
-
-	pthread_mutex_lock(&map->lock);
-	swept = !is_sweeping(map);
-	pthread_mutex_unlock(&map->lock);
-	return swept;
-}

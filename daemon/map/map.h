@@ -103,6 +103,9 @@ struct dirty_block {
 	uint64_t frozen_touched[MAP_BITSET_WORDS]; /* changed before it; in the round */
 	uint64_t superseded[MAP_BITSET_WORDS];	   /* durable now: to be punched */
 	uint64_t sweeping[MAP_BITSET_WORDS];	   /* of these, the ones a sweep has taken */
+
+	/* In any of these sets: sectors that may hold data in what is drained (drain.c). */
+	uint64_t undrained[MAP_BITSET_WORDS];
 };
 
 struct map_grace;
@@ -162,6 +165,8 @@ struct map {
 	uint64_t round_no;		  /* low part of the generations of this open */
 	bool unsynced_punches;		  /* punched since the last fdatasync began */
 	bool unsynced_base;		  /* the base was punched, and is not yet synced */
+	uint32_t draining;		  /* a bit per map value that a rewrite empties */
+	bool undrained_sync;		  /* as unsynced_punches, of these */
 	bool punch_failed;		  /* superseded data could not be removed */
 	bool at_rest;			  /* no round and no sweep begins: see map_rest() */
 	bool in_hurry;			  /* somebody waits for the sweep to end */
@@ -323,8 +328,17 @@ bool map_is_busy(struct map *map);
  */
 bool map_is_swept(struct map *map);
 
-/* Nothing is left to punch but what cannot be, in this session? */
-bool map_is_swept_as_can_be(struct map *map);
+/*
+ * A rewrite begins to empty the map values of @entries, a bit each; 0: none. What has
+ * left them before counts, if it is not punched. Any thread.
+ */
+void map_drain(struct map *map, uint32_t entries);
+
+/*
+ * Is every place punched, durably, that sectors have left in what is drained,
+ * or cannot be in this session (*@ret_unpunched: some could not)? Entries are not looked at.
+ */
+bool map_is_drained(struct map *map, bool *ret_unpunched);
 
 /*
  * Copy the entries of block @index, for reports: from memory when it is there.

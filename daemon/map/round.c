@@ -46,6 +46,11 @@ bool round_covers_punches(const struct map *map)
 	return map->round->active && map->round->covers_punches;
 }
 
+bool round_covers_drain(const struct map *map)
+{
+	return map->round->active && map->round->covers_drain;
+}
+
 void round_sync(struct map_round *round, void (*done)(struct ring_op *op, int result))
 {
 	round->op = (struct ring_op){
@@ -246,6 +251,8 @@ static void freeze(struct map_round *round)
 	atomic_store(&map->dirty_since_ms, 0);
 	round->covers_punches = map->unsynced_punches;
 	map->unsynced_punches = false;
+	round->covers_drain = map->undrained_sync;
+	map->undrained_sync = false;
 }
 
 void round_start(struct map *map, struct lane *lane)

@@ -17,6 +17,7 @@ struct map_round {
 	struct lane *lane;
 	bool active;		    /* under the lock */
 	bool covers_punches;	    /* its first fdatasync makes punches durable */
+	bool covers_drain;	    /* likewise, punches of what is drained */
 	bool refreshes;		    /* stale slots, too */
 	int error;		    /* the first one */
 	struct waiter_line waiters; /* flushes this round serves */

@@ -192,6 +192,7 @@ static void end_block(struct map_sweep *sweep)
 	struct map *map = sweep->map;
 	struct dirty_block *dirty = sweep->block;
 
+	drain_swept(map, dirty);
 	for (uint32_t i = 0; i < MAP_BITSET_WORDS; i++)
 		dirty->sweeping[i] = nothing[i];
 	dirty->punching = false;
