@@ -249,10 +249,13 @@ int reach_answer(struct reach *reach, json_t **ret_object, struct problem *probl
 
 	errno = 0;
 	if (getline(&line, &room, reach->daemon) < 0) {
-		r = bad_answer(reach, errno ? strerror(errno) : "it closed the connection",
-			       problem);
+		/* Reset: it died before it had read all of the question. */
+		if (errno == 0 || errno == ECONNRESET)
+			r = -EPIPE;
+		(void)bad_answer(reach, errno ? strerror(errno) : "it closed the connection",
+				 problem);
 		free(line);
-		return r;
+		return r < 0 ? r : -EIO;
 	}
 	object = json_loads(line, 0, NULL);
 	free(line);

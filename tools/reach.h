@@ -62,8 +62,9 @@ int MUST_CHECK reach_send_secret(struct reach *reach, const struct key_secret *s
 
 /*
  * The next line of the answer, which is an object: json_decref() it.
- * Returns 0, or -EIO with *problem: the answer ended early, makes no sense, or
- * says that the daemon could not answer. -EKEYREJECTED: the key was wrong.
+ * Returns 0, or -EIO with *problem: the answer makes no sense, or says that the
+ * daemon could not answer. -EPIPE: it has ended before the answer did.
+ * -EKEYREJECTED: the key was wrong.
  */
 int MUST_CHECK reach_answer(struct reach *reach, json_t **ret_object, struct problem *problem);
 

@@ -148,14 +148,15 @@ static int look(const struct job *job, struct progress *progress, struct problem
 	CLEANUP(reach_done) struct reach reach = { 0 };
 	json_t *status = NULL;
 	int r = reach_open(&reach, job->options->image, problem);
+	const bool is_served = r == 0 && reach.daemon;
 
-	if (r == 0 && !reach.daemon) {
+	if (is_served)
+		r = ask(job, &reach, "status", &status, problem);
+	if (r == -EPIPE || (r == 0 && !is_served)) {
 		problem_set(problem, "image", job->options->image,
 			    "its daemon has stopped: it goes on when it is served again");
 		r = -EINTR;
 	}
-	if (r == 0)
-		r = ask(job, &reach, "status", &status, problem);
 	if (r < 0)
 		return r;
 	progress_show(progress, number_of(status, "at_bytes"), number_of(status, "disk_bytes"));
