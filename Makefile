@@ -191,6 +191,7 @@ bench:
 	$(Q)tools/setup.sh bench
 	$(Q)$(MAKE) all $(LOADS)
 	$(Q)tests/bench/bench.py --build $(BUILD) --csv $(BUILD)/bench.csv --svg $(BUILD)/bench.svg $(BENCH_FLAGS)
+	$(Q)tests/bench/conversions.py --build $(BUILD) $(CONVERSIONS_FLAGS)
 
 # The XTS kernels alone, beside OpenSSL.
 .PHONY: bench-xts
@@ -220,7 +221,7 @@ help:
 	@echo 'make check-headers each header compiles alone'
 	@echo 'make lint          clang-tidy, cppcheck, gcc -fanalyzer, shellcheck'
 	@echo 'make style         is it formatted?  make format: format it'
-	@echo 'make bench         sealblkd beside its peers, 25 minutes; BENCH_FLAGS for bench.py'
+	@echo 'make bench         both programs beside their peers, 30 minutes; BENCH_FLAGS for bench.py'
 	@echo 'make bench-xts     the XTS kernels beside OpenSSL, in GB/s'
 	@echo 'make install       to DESTDIR/PREFIX/bin (PREFIX is $(PREFIX))'
 	@echo 'make clean         remove what was built'

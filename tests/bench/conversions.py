@@ -1,0 +1,195 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""sealblk convert, import and export beside qemu-img convert, by turns; medians, ratios and targets.
+
+A sparse disk goes between formats. Only ratios within one run mean anything; see "How fast"
+in docs/conversions.md. sealblk makes its result durable and qemu-img does not, which is nothing
+on tmpfs. Without options it takes about two minutes.
+"""
+import argparse
+import dataclasses
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+MIB = 1 << 20
+RUN_MIB = 8         # the source stores runs of data of this length, spread evenly
+RSS_MIB_MAX = 64    # whatever the size
+
+
+@dataclasses.dataclass(frozen=True)
+class Conversion:
+    """Commands, without the destination that comes last; qemu's is None: nothing is like it."""
+    name: str
+    ours: tuple
+    qemu: tuple | None
+    suffix: str     # of the destination
+
+
+FIXED = ("-O", "vpc", "-o", "subformat=fixed,force_size=on")
+DYNAMIC = ("-O", "vpc", "-o", "subformat=dynamic,force_size=on")
+CONVERSIONS = [
+    Conversion("raw to fixed VHD", ("convert", "disk.raw"), ("raw", *FIXED, "disk.raw"), "vhd"),
+    Conversion("fixed VHD to raw", ("convert", "--format", "raw", "fixed.vhd"),
+               ("vpc", "-O", "raw", "fixed.vhd"), "raw"),
+    Conversion("raw to dynamic VHD", ("convert", "--format", "vhd-dynamic", "disk.raw"),
+               ("raw", *DYNAMIC, "disk.raw"), "vhd"),
+    Conversion("dynamic to fixed VHD", ("convert", "dynamic.vhd"),
+               ("vpc", *FIXED, "dynamic.vhd"), "vhd"),
+    Conversion("raw to image (import)", ("import", "--key-file", "key", "disk.raw"), None, "seal"),
+    Conversion("image to fixed VHD (export)", ("export", "--key-file", "key", "disk.seal"),
+               ("raw", *FIXED, "disk.raw"), "vhd"),
+]
+
+
+@dataclasses.dataclass
+class Run:
+    seconds: float
+    cpu_s: float
+    rss_mib: float
+
+
+def run(command, folder):
+    """One conversion. Its peak memory counts what it was forked from: 24 MiB may be less."""
+    start = time.monotonic()
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL,
+                          stderr=subprocess.PIPE) as process:
+        said = process.stderr.read().decode()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    seconds = time.monotonic() - start
+    if process.returncode:
+        sys.exit(f"conversions: {' '.join(command)}: exit {process.returncode}: {said.strip()}")
+    return Run(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+
+
+class Bench:
+    def __init__(self, options):
+        self.options = options
+        self.folder = tempfile.mkdtemp(prefix="sealblk-conversions-", dir=options.place)
+        self.sealblk = os.path.join(os.path.abspath(options.build), "sealblk")
+        self.runs = {}
+
+    def close(self):
+        shutil.rmtree(self.folder)
+
+    def command(self, conversion, who):
+        """The destination: always the same name, on memory that has been used before."""
+        target = "out." + conversion.suffix
+        if who == "sealblk":
+            return [self.sealblk, *conversion.ours, target]
+        source_format, *rest = conversion.qemu
+        return ["qemu-img", "convert", "-t", "writeback", "-f", source_format, *rest, target]
+
+    def make_sources(self):
+        nr_runs = self.options.data // RUN_MIB
+        with open(os.path.join(self.folder, "disk.raw"), "wb") as file:
+            file.truncate(self.options.size * MIB)
+            for i in range(nr_runs):
+                file.seek(i * self.options.size // nr_runs * MIB)
+                file.write(os.urandom(RUN_MIB * MIB))
+        with open(os.path.join(self.folder, "key"), "wb") as file:
+            file.write(os.urandom(32))
+        os.chmod(file.name, 0o600)
+        for words in (("convert", "disk.raw", "fixed.vhd"),
+                      ("convert", "--format", "vhd-dynamic", "disk.raw", "dynamic.vhd"),
+                      ("import", "--key-file", "key", "disk.raw", "disk.seal")):
+            run([self.sealblk, *words], self.folder)
+
+    def one(self, conversion, who):
+        command = self.command(conversion, who)
+        self.runs.setdefault((conversion.name, who), []).append(run(command, self.folder))
+        path = os.path.join(self.folder, command[-1])
+        # Of what is stored only; a file of holes would go through at any speed.
+        if os.stat(path).st_blocks * 512 < self.options.data * MIB:
+            sys.exit(f"conversions: {' '.join(command)} has lost data")
+        os.unlink(path)
+
+    def warm(self):
+        """As bench.py's: memory that the host has yet to find is slow for who comes first."""
+        path = os.path.join(self.folder, "warm")
+        with open(path, "wb") as file:
+            for _ in range(2 * self.options.data):
+                file.write(bytes(MIB))
+        os.unlink(path)
+
+    def measure(self):
+        self.make_sources()
+        self.warm()
+        for nr in range(self.options.rounds):
+            for conversion in CONVERSIONS:
+                turns = ["sealblk", "qemu-img"] if conversion.qemu else ["sealblk"]
+                for who in turns[nr % len(turns):] + turns[:nr % len(turns)]:
+                    self.one(conversion, who)
+
+    def median(self, name, who, figure):
+        runs = self.runs.get((name, who))
+        return statistics.median(getattr(run, figure) for run in runs) if runs else None
+
+    def report(self):
+        print(f"conversions of {self.options.size} MiB that store {self.options.data}, in "
+              f"{self.options.place}: medians of {self.options.rounds} rounds, in seconds\n")
+        print("| | sealblk | qemu-img | processor, sealblk | processor, qemu-img | MiB, sealblk |")
+        print("|---|---|---|---|---|---|")
+        for conversion in CONVERSIONS:
+            cells = [self.median(conversion.name, who, figure) for who, figure in
+                     (("sealblk", "seconds"), ("qemu-img", "seconds"), ("sealblk", "cpu_s"),
+                      ("qemu-img", "cpu_s"))]
+            peak = max(run.rss_mib for run in self.runs[conversion.name, "sealblk"])
+            print(f"| {conversion.name} |", *(f"{cell:.2f} |" if cell else " |" for cell in cells),
+                  f"{peak:.0f} |")
+        self.print_targets()
+
+    def print_targets(self):
+        print("\nTargets")
+        for conversion in CONVERSIONS:
+            ours = self.median(conversion.name, "sealblk", "seconds")
+            if conversion.qemu:
+                theirs, wanted = self.median(conversion.name, "qemu-img", "seconds"), 1.0
+                beside = "qemu-img"
+            else:
+                theirs, wanted = self.median(CONVERSIONS[0].name, "sealblk", "seconds"), 1.1
+                beside = "sealblk convert to a fixed VHD"
+            print_target(f"{conversion.name}, seconds / {beside}", ours / theirs, wanted)
+        peak = max(run.rss_mib for (_, who), runs in self.runs.items() for run in runs
+                   if who == "sealblk")
+        print_target("memory, MiB", peak, RSS_MIB_MAX)
+
+
+def print_target(what, measured, wanted):
+    verdict = "PASS " if measured <= wanted else "short"
+    print(f"    {verdict} {what}: {measured:.2f}, at most {wanted:.2f}")
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--build", default="build", help="where sealblk was built")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--size", type=int, default=10240, metavar="MIB", help="of the disk")
+    parser.add_argument("--data", type=int, default=3072, metavar="MIB", help="that it stores")
+    parser.add_argument("--place", default="/dev/shm", metavar="FOLDER", help="of the files")
+    options = parser.parse_args()
+    if options.rounds < 1 or not RUN_MIB <= options.data <= options.size:
+        parser.error(f"at least one round, {RUN_MIB} MiB of data, and a disk that can hold them")
+    needed, room = 6 * options.data, os.statvfs(options.place)
+    if room.f_bavail * room.f_frsize < needed * MIB:
+        parser.error(f"{options.place} has no room for {needed} MiB: choose a smaller --data")
+    return options
+
+
+def main():
+    bench = Bench(parse())
+    try:
+        bench.measure()
+        bench.report()
+    finally:
+        bench.close()
+
+
+if __name__ == "__main__":
+    main()
