@@ -188,7 +188,7 @@ rm extra.seal
 say_policy '{"encryption": true}'
 serve --workers 2 extra.seal
 fio --name=v --ioengine=nbd --uri="$(nbd_uri "$socket")" --rw=randwrite --bsrange=512-64k \
-	--iodepth=16 --size=64M --verify=crc32c >fio.log 2>&1 &
+	--iodepth=16 --size=64M --loops=3 --verify=crc32c >fio.log 2>&1 &
 load=$!
 own_pid "$load"
 switches=0
