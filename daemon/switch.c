@@ -3,7 +3,6 @@
 #include "switch.h"
 
 #include <errno.h>
-#include <semaphore.h>
 #include <string.h>
 #include <time.h>
 
@@ -11,58 +10,8 @@
 #include "control/report.h"
 #include "describe.h"
 #include "errand.h"
+#include "hold.h"
 #include "revoke.h"
-
-/* One switch; on the stack of the thread that makes it. */
-struct switching {
-	struct image *image;
-	struct waiter waiter; /* for the writes in flight */
-	bool drained;
-	sem_t wake; /* something has come for this thread */
-};
-
-static void wait_for_wake(struct switching *switching)
-{
-	while (sem_wait(&switching->wake) < 0)
-		;
-}
-
-/* ---- writes in flight ---- */
-
-/* The image's own lane has no worker: what comes for it, comes here. */
-static void notify(struct lane *lane)
-{
-	sem_post(lane->worker);
-}
-
-static void drained(struct waiter *waiter)
-{
-	CONTAINER_OF(waiter, struct switching, waiter)->drained = true;
-}
-
-static void hold_writes_back(struct switching *switching)
-{
-	struct image *image = switching->image;
-	void (*const notify_before)(struct lane * lane) = image->lane.notify;
-
-	image->lane.worker = &switching->wake;
-	image->lane.notify = notify;
-	switching->waiter.wake = drained;
-	map_switch_begin(&image->disk.map, &image->lane, &switching->waiter);
-	while (!switching->drained) {
-		struct inbox_item *item;
-
-		wait_for_wake(switching);
-		item = inbox_take_all(&image->inbox);
-		while (item) {
-			struct inbox_item *next = item->next;
-
-			item->deliver(item);
-			item = next;
-		}
-	}
-	image->lane.notify = notify_before;
-}
 
 /* ---- keys ---- */
 
@@ -93,14 +42,13 @@ static int refuse(const struct server *server, const struct image *image, enum i
 	return 0;
 }
 
-static int run(struct server *server, struct switching *switching, enum image_target target,
+static int run(struct server *server, struct image *image, enum image_target target,
 	       struct problem *problem)
 {
-	struct image *image = switching->image;
 	const unsigned int before = image->super.current_plane;
 	int r;
 
-	hold_writes_back(switching);
+	server_hold_writes(image);
 	r = image_switch(image, target, (uint64_t)time(NULL), problem);
 	if (r == 0 && image->super.current_plane != before) {
 		r = errand_run(server, image, learn, image);
@@ -111,7 +59,7 @@ static int run(struct server *server, struct switching *switching, enum image_ta
 				    "a worker cannot take its key: %s", strerror(-r));
 		}
 	}
-	map_switch_end(&image->disk.map, image->super.current_plane);
+	server_release_writes(image);
 	return r;
 }
 
@@ -133,15 +81,12 @@ static void tell(struct server *server, struct image *image)
 int server_switch(struct server *server, struct image *image, enum image_target target,
 		  struct problem *problem)
 {
-	struct switching switching = { .image = image };
 	const bool was_on = image->super.encryption_enabled;
 	int r = refuse(server, image, target, problem);
 
 	if (r < 0)
 		return r;
-	sem_init(&switching.wake, 0, 0);
-	r = run(server, &switching, target, problem);
-	sem_destroy(&switching.wake);
+	r = run(server, image, target, problem);
 	if (r < 0)
 		log_line(LOG_LEVEL_ERROR, "%s", problem->text);
 	else if (was_on != image->super.encryption_enabled)
