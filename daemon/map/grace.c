@@ -78,6 +78,20 @@ void map_switch_begin(struct map *map, struct lane *lane, struct waiter *waiter)
 	pthread_mutex_unlock(&map->lock);
 }
 
+int map_switch_wait(struct map *map, struct lane *lane, struct waiter *waiter)
+{
+	int r = 0;
+
+	waiter->lane = lane;
+	pthread_mutex_lock(&map->lock);
+	if (atomic_load(&map->switching)) {
+		waiter_line_add(&map->switch_waiters, waiter);
+		r = 1;
+	}
+	pthread_mutex_unlock(&map->lock);
+	return r;
+}
+
 void map_switch_end(struct map *map, uint8_t current)
 {
 	pthread_mutex_lock(&map->lock);

@@ -298,11 +298,14 @@ void map_hurry(struct map *map, struct lane *lane);
 void map_resume(struct map *map, uint64_t open_seq);
 
 /*
- * Invariant 9. Begin: no new write starts; @waiter is woken with 0 when those
+ * Invariant 9. Begin: no new write (or TRIM, which asks map_switch_wait()) starts; @waiter is woken with 0 when those
  * in flight have ended. End: writes go to plane @current.
  */
 void map_switch_begin(struct map *map, struct lane *lane, struct waiter *waiter);
 void map_switch_end(struct map *map, uint8_t current);
+
+/* Between the two: returns 1, @waiter will be woken at the end. 0: it is over already. */
+int MUST_CHECK map_switch_wait(struct map *map, struct lane *lane, struct waiter *waiter);
 
 /*
  * Between the two: plane @value exists from here on. Blocks of the rounds to

@@ -13,8 +13,15 @@
 #include "map/map.h"
 #include "request/base_place.h"
 
+struct moment;
+
 struct disk {
 	struct map map;
+	/*
+	 * What the disk was at one instant, held for an export; NULL: nothing is. Changed
+	 * between map_switch_begin(), whose waiter has been woken, and map_switch_end().
+	 */
+	_Atomic(struct moment *) moment;
 	_Atomic bool revoked; /* the keys are not to be used: new requests answer EPERM */
 	uint64_t nr_sectors;
 	uint32_t nr_tib; /* TiBs begun: XTS keys per sealed plane */

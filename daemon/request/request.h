@@ -102,7 +102,7 @@ bool req_takes_turns(struct request *request);
 /* The step cannot do its work: note the first error. Returns STEP_NEXT. */
 enum req_step_result req_failed(struct request *request, int error);
 
-/* read.c, write.c, rewrite.c, status.c */
+/* read.c, write.c, keep.c, rewrite.c, status.c */
 enum req_step_result step_enter(struct request *request);
 enum req_step_result step_map(struct request *request);
 enum req_step_result step_load(struct request *request);
@@ -113,6 +113,7 @@ enum req_step_result step_advise(struct request *request);
 enum req_step_result step_whole(struct request *request);
 enum req_step_result step_fill(struct request *request);
 enum req_step_result step_admit(struct request *request);
+enum req_step_result step_keep(struct request *request);
 enum req_step_result step_encrypt(struct request *request);
 enum req_step_result step_store(struct request *request);
 enum req_step_result step_settle(struct request *request);
@@ -122,5 +123,12 @@ enum req_step_result step_zero(struct request *request);
 enum req_step_result step_durable(struct request *request);
 enum req_step_result step_durable_if_fua(struct request *request);
 enum req_step_result step_status(struct request *request);
+
+/*
+ * keep.c: of the @nr_sectors from @at_sector on, which are to read as zeros, how many may
+ * be changed now (*ret_sectors)? Inside an epoch, as step_keep. Returns 0, or 1: wait,
+ * then ask again.
+ */
+int MUST_CHECK req_keep_zeroed(struct request *request, uint64_t nr_sectors, uint64_t *ret_sectors);
 
 #endif

@@ -7,7 +7,8 @@
  *        -> step_leave
  *        -> done: conn_reply -> conn_send
  * WRITE: conn_recv -> nbds_feed -> gate_check -> req_start
- *        -> step_admit -> step_encrypt -> step_store -> step_settle -> step_durable_if_fua
+ *        -> step_admit -> step_keep -> step_encrypt -> step_store -> step_settle
+ *        -> step_durable_if_fua
  *        -> done: conn_reply -> conn_send
  *
  * A step returns at once; what it waits for comes back through the ring or the
@@ -40,7 +41,7 @@ static const struct road roads[ROADS] = {
 	[REQ_READ] = { 1, { { step_enter, false }, { step_map, false }, { step_load, false },
 			    { step_decrypt, false }, { step_next_round, false },
 			    { step_leave, true } } },
-	[REQ_WRITE] = { 0, { { step_whole, false }, { step_admit, false },
+	[REQ_WRITE] = { 0, { { step_whole, false }, { step_admit, false }, { step_keep, false },
 			     { step_encrypt, false }, { step_store, false },
 			     { step_settle, true }, { step_durable_if_fua, false } } },
 	[REQ_FLUSH] = { 0, { { step_durable, false } } },
@@ -49,7 +50,7 @@ static const struct road roads[ROADS] = {
 	[REQ_CACHE] = { 1, { { step_enter, false }, { step_map, false }, { step_advise, false },
 			     { step_next_round, false }, { step_leave, true } } },
 	[REQ_STATUS] = { 0, { { step_status, false } } },
-	[ROAD_FILL] = { 0, { { step_fill, false }, { step_admit, false },
+	[ROAD_FILL] = { 0, { { step_fill, false }, { step_admit, false }, { step_keep, false },
 			     { step_encrypt, false }, { step_store, false },
 			     { step_settle, true }, { step_next_round, false },
 			     { step_durable_if_fua, false } } },

@@ -2,7 +2,7 @@
 /*
  * Steps of WRITE, WRITE_ZEROES, TRIM and FLUSH.
  *
- * WRITE: req_start -> STEP_WHOLE -> STEP_ADMIT -> STEP_ENCRYPT -> STEP_STORE
+ * WRITE: req_start -> STEP_WHOLE -> STEP_ADMIT -> step_keep -> STEP_ENCRYPT -> STEP_STORE
  *        -> STEP_SETTLE -> STEP_DURABLE_IF_FUA -> done
  * ZERO:  req_start -> STEP_ZERO -> STEP_DURABLE_IF_FUA -> done
  *        with NO_HOLE as WRITE, STEP_FILL making the data, a chunk at a time
@@ -134,14 +134,38 @@ enum req_step_result step_settle(struct request *request)
 	return STEP_NEXT;
 }
 
+/*
+ * One look at the map. A moment that is held is looked for inside an epoch, as it is by
+ * those who write: see moment.h. Returns 0, 1 (wait, then go on), or a negative errno.
+ */
+static int zero_some(struct request *request, uint64_t nr_sectors)
+{
+	struct lane *lane = request->lane;
+	struct map *map = &lane->disk->map;
+	const unsigned int parity = epoch_enter(&map->epoch, &lane->epoch);
+	uint64_t done_sectors = 0;
+	int r;
+
+	request->waiter.wake = req_woken;
+	if (atomic_load(&map->switching)) {
+		r = map_switch_wait(map, lane, &request->waiter);
+	} else {
+		r = req_keep_zeroed(request, nr_sectors, &nr_sectors);
+		if (r == 0)
+			r = map_zero(map, lane, request->at_sector, nr_sectors, &request->waiter,
+				     &done_sectors);
+	}
+	map_leave(map, lane, parity);
+	request->at_sector += done_sectors;
+	return r;
+}
+
 /* TRIM and WRITE_ZEROES: only the map changes, one map block at a time. */
 enum req_step_result step_zero(struct request *request)
 {
-	struct lane *lane = request->lane;
-	uint64_t end = request->first_sector + request->nr_sectors;
+	const uint64_t end = request->first_sector + request->nr_sectors;
 
 	while (request->at_sector < end) {
-		uint64_t done_sectors = 0;
 		int r;
 
 		/* What is under way when the keys are revoked goes on, but not for ever. */
@@ -151,10 +175,7 @@ enum req_step_result step_zero(struct request *request)
 			if (req_takes_turns(request))
 				return STEP_WAIT;
 		}
-		request->waiter.wake = req_woken;
-		r = map_zero(&lane->disk->map, lane, request->at_sector, end - request->at_sector,
-			     &request->waiter, &done_sectors);
-		request->at_sector += done_sectors;
+		r = zero_some(request, end - request->at_sector);
 		if (r == 1)
 			return STEP_WAIT;
 		if (r < 0)

@@ -142,6 +142,15 @@ enum {
 	REWRITE_AGAIN_MS = 5000, /* to try again what failed */
 };
 
+/* A moment held: an export while clients write. */
+enum {
+	MOMENT_CHUNK_BYTES = 64 << 10, /* kept, and given out, in one piece */
+	MOMENT_SLOTS_MAX = 64,	       /* chunks in memory on their way to the scratch file */
+	MOMENT_ROOM_MIN = 16,	       /* slots free before those in line look again */
+	MOMENT_READ_BYTES_MAX = 1 << 20,
+};
+_Static_assert(TIB % MOMENT_CHUNK_BYTES == 0, "a chunk has one key");
+
 /* Keys. */
 enum {
 	KEY_FILE_BYTES_MIN = 32,
