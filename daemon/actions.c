@@ -6,6 +6,7 @@
 
 #include "account.h"
 #include "base/log.h"
+#include "moment.h"
 #include "revoke.h"
 #include "rewrite.h"
 #include "switch.h"
@@ -80,6 +81,7 @@ struct control_actions server_actions(struct server *server)
 		.rewrite = rewrite,
 		.restore = restore_keys,
 		.tell_policy = tell_policy,
+		.moments = &server_moments,
 		.arg = server,
 	};
 }

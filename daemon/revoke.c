@@ -10,6 +10,7 @@
 #include "errand.h"
 #include "image/revoke.h"
 #include "keys/key_mem.h"
+#include "moment.h"
 
 enum { LOOK_MS = 1 }; /* between two looks at what is under way */
 
@@ -114,6 +115,7 @@ static int revoke(struct server *server, struct image *image, struct problem *pr
 	int rest, prepared, r;
 
 	atomic_store(&image->disk.revoked, true);
+	server_moment_revoke(image);
 	rest = come_to_rest(server, image);
 	/* What is still under way will miss the keys: nothing may begin after it. */
 	if (rest == -EAGAIN)

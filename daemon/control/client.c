@@ -57,26 +57,34 @@ int control_client_wait(struct control_client *client, short events)
 	return r == 0 ? -ETIMEDOUT : 0;
 }
 
-int control_client_flush(struct control_client *client)
+int control_client_send(struct control_client *client, const void *bytes, size_t nr_bytes)
 {
-	size_t sent = 0;
+	const char *at = bytes;
 
-	while (sent < client->nr_out) {
-		ssize_t n = send(client->fd, client->out + sent, client->nr_out - sent,
-				 MSG_NOSIGNAL | MSG_DONTWAIT);
+	while (nr_bytes > 0) {
+		ssize_t n = send(client->fd, at, nr_bytes, MSG_NOSIGNAL | MSG_DONTWAIT);
 		int r = 0;
 
-		if (n >= 0)
-			sent += (size_t)n;
-		else if (errno == EAGAIN)
+		if (n >= 0) {
+			at += n;
+			nr_bytes -= (size_t)n;
+		} else if (errno == EAGAIN) {
 			r = control_client_wait(client, POLLOUT);
-		else if (errno != EINTR)
+		} else if (errno != EINTR) {
 			r = -errno;
+		}
 		if (r < 0)
 			return r;
 	}
-	client->nr_out = 0;
 	return 0;
+}
+
+int control_client_flush(struct control_client *client)
+{
+	const size_t nr_bytes = client->nr_out;
+
+	client->nr_out = 0;
+	return control_client_send(client, client->out, nr_bytes);
 }
 
 int control_client_put_bytes(struct control_client *client, const char *bytes, size_t nr_bytes)
@@ -211,6 +219,7 @@ static const struct {
 	{ "key-revoke", control_answer_key_revoke },
 	{ "key-restore", control_answer_key_restore },
 	{ "events", control_answer_events },
+	{ "export", control_answer_export },
 	{ "rewrite", control_answer_rewrite },
 	{ "policy", answer_policy },
 };
@@ -283,7 +292,7 @@ static int receive_line(struct control_client *client, char line[CONTROL_REQUEST
 	return -EMSGSIZE;
 }
 
-static int receive_request(struct control_client *client, json_t **ret_request)
+int control_client_receive(struct control_client *client, json_t **ret_object)
 {
 	char line[CONTROL_REQUEST_BYTES_MAX];
 	int nr = receive_line(client, line);
@@ -294,7 +303,7 @@ static int receive_request(struct control_client *client, json_t **ret_request)
 	request = json_loadb(line, (size_t)nr, JSON_REJECT_DUPLICATES, NULL);
 	if (!request)
 		return -EBADMSG;
-	*ret_request = request;
+	*ret_object = request;
 	return 0;
 }
 
@@ -347,7 +356,7 @@ void control_client_serve(struct control_client *client, struct image *image)
 	client->request = NULL;
 	client->problem.text[0] = 0;
 	if (r == 0)
-		r = receive_request(client, &client->request);
+		r = control_client_receive(client, &client->request);
 	if (r == 0)
 		r = ring_sync_new(&client->ring);
 	if (r == 0)

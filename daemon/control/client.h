@@ -50,6 +50,16 @@ void control_client_unlock(const struct control_client *client);
 int MUST_CHECK control_client_wait(struct control_client *client, short events);
 
 /*
+ * The next line that the client sends, an object: json_decref() it. 0; -EBADMSG: it is
+ * none; -EMSGSIZE; -EPIPE: no more comes; -ETIMEDOUT; or another negative errno.
+ */
+int MUST_CHECK control_client_receive(struct control_client *client, json_t **ret_object);
+
+/* Bytes that are not gathered: what is goes first, by control_client_flush(). 0 or a negative errno. */
+int MUST_CHECK control_client_send(struct control_client *client, const void *bytes,
+				   size_t nr_bytes);
+
+/*
  * One line of the answer, or bytes of it, gathered; and all that is gathered,
  * sent. 0 or a negative errno.
  */
@@ -73,6 +83,9 @@ int MUST_CHECK control_answer_key_revoke(struct control_client *client,
 					 const struct report *report);
 int MUST_CHECK control_answer_key_restore(struct control_client *client,
 					  const struct report *report);
+
+/* client_export.c. Returns when the client ends it, with -EPIPE, or why it cannot go on. */
+int MUST_CHECK control_answer_export(struct control_client *client, const struct report *report);
 
 /* client_events.c. Returns when the client or the daemon ends it, with a negative errno. */
 int MUST_CHECK control_answer_events(struct control_client *client, const struct report *report);

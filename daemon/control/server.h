@@ -24,6 +24,7 @@ enum {
 
 struct control;
 struct control_events;
+struct control_moments;
 
 /*
  * What a client may have done beside reports; on its thread, with @changes held:
@@ -47,6 +48,8 @@ struct control_actions {
 		       bool *ret_changed, struct problem *problem);
 	/* The answer to the verb "policy": a reference, NULL: no memory; likewise. */
 	json_t *(*tell_policy)(void *arg);
+	/* For the verb "export"; -EOPNOTSUPP where it is NULL. Only begin() is a change. */
+	const struct control_moments *moments;
 	void *arg;
 };
 
