@@ -286,7 +286,8 @@ static void show_until_done(struct copy *copy, uint64_t total_bytes)
 		nr_running = copy->nr_running;
 		done_bytes = copy->result.stored_bytes;
 		pthread_mutex_unlock(&copy->lock);
-		copy_report_show(&report, done_bytes, total_bytes);
+		/* A disk in use may store a little more when it is read than when it was counted. */
+		copy_report_show(&report, min_u64(done_bytes, total_bytes), total_bytes);
 	} while (nr_running > 0);
 	copy_report_end(&report);
 }

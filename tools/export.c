@@ -5,11 +5,15 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/uuid.h"
 #include "copy_base.h"
-#include "image/names.h"
+#include "image/origin.h"
+#include "image/uuid.h"
 #include "keys.h"
 #include "lanes.h"
+#include "live.h"
 #include "print.h"
+#include "reach.h"
 #include "session.h"
 #include "transfer.h"
 #include "verbs.h"
@@ -81,9 +85,6 @@ static int open_image(struct exporter *exporter, const struct tool_options *opti
 	int r = session_open_to_read(&exporter->session, options, problem);
 	const struct image *image = exporter->session.image;
 
-	if (r == -EBUSY)
-		problem_set(problem, "image", options->image,
-			    "is in use: stop the daemon that serves it, and export it then");
 	if (r == 0)
 		r = lanes_init(&exporter->lanes, exporter->session.image, problem);
 	if (r < 0)
@@ -104,33 +105,6 @@ static int open_image(struct exporter *exporter, const struct tool_options *opti
 
 /* ---- the footer ---- */
 
-/* Is its disk the base's, sector for sector, and the base nothing but that disk and its footer? */
-static bool is_its_base(struct image *image)
-{
-	const struct map_counts counts = map_counts(&image->disk.map);
-	const struct base_identity *base = &image->base_identity;
-	const uint64_t disk_bytes = sectors_to_bytes(image->disk.nr_sectors);
-
-	return image->super.has_base && base->format == BASE_VHD &&
-	       image->base.layers[0]->vhd.disk_type == VHD_FIXED &&
-	       base->disk_bytes == disk_bytes &&
-	       base->file_bytes == disk_bytes + VHD_FOOTER_BYTES && counts.known &&
-	       counts.sectors[SEAL_ENTRY_BASE] == image->disk.nr_sectors;
-}
-
-/* Of the VHD that the disk comes from, if it comes from one. */
-static const uint8_t *old_footer(const struct image *image)
-{
-	const uint8_t *footer;
-	size_t nr_bytes;
-
-	if ((names_find(&image->names, "base.footer", &footer, &nr_bytes) == 0 ||
-	     names_find(&image->names, NAMES_SOURCE_FOOTER, &footer, &nr_bytes) == 0) &&
-	    nr_bytes == VHD_FOOTER_BYTES)
-		return footer;
-	return NULL;
-}
-
 /* A base that Azure would refuse is exported all the same: it was asked for as it is. */
 static void warn_of_base(const struct transfer *transfer)
 {
@@ -149,19 +123,19 @@ static void warn_of_base(const struct transfer *transfer)
 	}
 }
 
-static int choose_footer(struct image *image, struct transfer *transfer, struct problem *problem)
+static int choose_footer(const struct image_origin *origin, struct transfer *transfer,
+			 struct problem *problem)
 {
-	const uint64_t bytes = sectors_to_bytes(image->disk.nr_sectors);
-	const uint8_t *old = old_footer(image);
+	const uint64_t bytes = sectors_to_bytes(transfer->source->nr_sectors);
 	int r = 0;
 
 	transfer->disk_bytes = transfer_disk_bytes(transfer->format, bytes);
-	if (transfer->format == TOOL_FORMAT_VHD && is_its_base(image)) {
+	if (transfer->format == TOOL_FORMAT_VHD && origin->is_base) {
 		transfer->disk_bytes = bytes;
-		memcpy(&transfer->footer, image->base_identity.footer, VHD_FOOTER_BYTES);
+		memcpy(&transfer->footer, origin->footer, VHD_FOOTER_BYTES);
 		warn_of_base(transfer);
-	} else if (old) {
-		vhd_footer_renew(old, transfer->disk_bytes, &transfer->footer);
+	} else if (origin->has_footer) {
+		vhd_footer_renew(origin->footer, transfer->disk_bytes, &transfer->footer);
 	} else {
 		r = transfer_new_footer(transfer->disk_bytes, &transfer->footer);
 		if (r < 0)
@@ -170,50 +144,135 @@ static int choose_footer(struct image *image, struct transfer *transfer, struct 
 	return r;
 }
 
+/* A destination that is a part of the source would be gone when it is replaced. */
+static int refuse_itself(const char *path, struct problem *problem)
+{
+	problem_set(problem, "destination", path, "is the image itself, or its base");
+	return -EINVAL;
+}
+
+/* ---- nobody serves it ---- */
+
+static bool has_file(const struct image *image, const char *path)
+{
+	struct stat st;
+
+	return copy_base_has(&image->base, path) ||
+	       (stat(path, &st) == 0 && st.st_ino == image->store.inode &&
+		st.st_dev == image->store.device);
+}
+
+static int export_file(const struct tool_options *options, struct transfer *transfer,
+		       struct problem *problem)
+{
+	CLEANUP(exporter_done) struct exporter exporter = { .session.uuid_lock = -1 };
+	struct image_origin origin;
+	int r;
+
+	if (options->nr_key_sources == 0) {
+		problem_set(problem, "image", options->image,
+			    "is not being served: a key is needed, " TOOL_KEY_OPTIONS);
+		return -EINVAL;
+	}
+	r = open_image(&exporter, options, problem);
+	if (r < 0)
+		return r;
+	if (has_file(exporter.session.image, transfer->path))
+		return refuse_itself(transfer->path, problem);
+	transfer->source = &exporter.source;
+	transfer->identity = exporter.identity;
+	transfer->check_source = check_source;
+	transfer->arg = &exporter;
+	image_find_origin(exporter.session.image, &origin);
+	r = choose_footer(&origin, transfer, problem);
+	return r == 0 ? transfer_run(transfer, problem) : r;
+}
+
+/* ---- a daemon ---- */
+
+/* It is held still. */
+static int take_for_granted(const void *arg, struct problem *problem)
+{
+	(void)arg;
+	(void)problem;
+	return 0;
+}
+
+/* No other run's: what an earlier one has left is not of this disk as it is now. */
+static json_t *identity_of_moment(void)
+{
+	uint8_t uuid[SEAL_UUID_BYTES];
+	char text[UUID_TEXT_BYTES];
+
+	if (uuid_make(uuid) < 0)
+		return NULL;
+	uuid_to_text(uuid, text);
+	return json_pack("{s:s}", "moment", text);
+}
+
+static int run_live(struct live *live, struct transfer *transfer, struct problem *problem)
+{
+	json_t *identity;
+	int r = choose_footer(&live->origin, transfer, problem);
+
+	if (r < 0)
+		return r;
+	identity = identity_of_moment();
+	if (!identity) {
+		problem_set(problem, "destination", transfer->path, "no memory to write it");
+		return -ENOMEM;
+	}
+	transfer->identity = identity;
+	r = transfer_run(transfer, problem);
+	json_decref(identity);
+	/* The daemon knows better why it could not be read. */
+	if (r < 0 && live->error)
+		*problem = live->problem;
+	return r;
+}
+
+static int export_live(struct reach *reach, struct transfer *transfer, struct problem *problem)
+{
+	CLEANUP(live_done) struct live live = { 0 };
+	int r = live_begin(&live, reach, transfer->path, problem);
+
+	if (r < 0)
+		return r;
+	if (live_has(&live, transfer->path))
+		return refuse_itself(transfer->path, problem);
+	transfer->source = &live.source;
+	transfer->check_source = take_for_granted;
+	transfer->once = true;
+	return run_live(&live, transfer, problem);
+}
+
 /* ---- the verb ---- */
 
 int verb_export_check(const struct tool_options *options, struct problem *problem)
 {
 	int r = transfer_check_options(options, problem);
 
-	return r == 0 ? tool_check_key(options, problem) : r;
-}
-
-/* A destination that is a part of the source would be gone when it is replaced. */
-static int refuse_itself(const struct exporter *exporter, const char *path, struct problem *problem)
-{
-	const struct image *image = exporter->session.image;
-	struct stat st;
-
-	if (!copy_base_has(&image->base, path) &&
-	    (stat(path, &st) < 0 || st.st_ino != image->store.inode ||
-	     st.st_dev != image->store.device))
-		return 0;
-	problem_set(problem, "destination", path, "is the image itself, or its base");
-	return -EINVAL;
+	if (r == 0 && options->nr_key_sources > 0)
+		r = tool_check_key(options, problem);
+	return r;
 }
 
 int verb_export(const struct tool_options *options, struct problem *problem)
 {
-	CLEANUP(exporter_done) struct exporter exporter = { .session.uuid_lock = -1 };
+	CLEANUP(reach_done) struct reach reach = { 0 };
 	struct transfer transfer = {
 		.options = options,
 		.what = "exported",
-		.source = &exporter.source,
 		.path = options->second,
 		.mode = 0600, /* what was encrypted is not for everybody now */
 		.format = transfer_format(options, options->second),
-		.check_source = check_source,
-		.arg = &exporter,
 	};
-	int r = open_image(&exporter, options, problem);
+	int r = reach_open(&reach, options->image, problem);
 
-	if (r == 0)
-		r = refuse_itself(&exporter, options->second, problem);
-	if (r == 0)
-		r = choose_footer(exporter.session.image, &transfer, problem);
 	if (r < 0)
 		return r;
-	transfer.identity = exporter.identity;
-	return transfer_run(&transfer, problem);
+	if (reach.daemon)
+		return export_live(&reach, &transfer, problem);
+	reach_done(&reach); /* its lock would be in the way */
+	return export_file(options, &transfer, problem);
 }

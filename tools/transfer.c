@@ -174,6 +174,15 @@ static int suspend(const struct transfer *transfer, struct copy_file *file, stru
 					    problem);
 }
 
+static int give_up(const struct transfer *transfer, struct problem *problem)
+{
+	problem_set(
+		problem, transfer->options->verb->name, transfer->path,
+		"interrupted: nothing is kept, as what a disk in use holds now it does not hold "
+		"later: the same command begins anew");
+	return -ECANCELED;
+}
+
 /* What an earlier run has left may not be what it says: then all begins anew. */
 static int open_file(const struct transfer *transfer, struct part *part, struct copy_file *file,
 		     struct problem *problem)
@@ -212,7 +221,10 @@ static int copy(const struct transfer *transfer, struct part *part, struct copy_
 	r = copy_run(&job, ret_result, problem);
 	if (r == 0)
 		return complete(transfer, &file, part, problem);
-	return r == -EINTR ? suspend(transfer, &file, part, ret_result, problem) : r;
+	if (r != -EINTR)
+		return r;
+	return transfer->once ? give_up(transfer, problem)
+			      : suspend(transfer, &file, part, ret_result, problem);
 }
 
 static json_t *identity_of(const struct transfer *transfer)

@@ -24,6 +24,8 @@ struct transfer {
 	/* Is the source still what it was? 0 or a negative errno with *problem. */
 	int (*check_source)(const void *arg, struct problem *problem);
 	const void *arg;
+	/* The source is as it is this once: of what is interrupted nothing is kept. */
+	bool once;
 };
 
 /* Is DEST something that is written? Returns 0, or -EINVAL with *problem. */
@@ -43,7 +45,8 @@ int MUST_CHECK transfer_new_footer(uint64_t disk_bytes, struct vhd_footer *ret_f
 
 /*
  * Copy, and say what was done. Returns 0; -EINTR: a signal came, and the same again goes
- * on where it was; or a negative errno: there is no destination. With *problem.
+ * on where it was, unless it is @once; or another negative errno: there is no
+ * destination. With *problem.
  */
 int MUST_CHECK transfer_run(const struct transfer *transfer, struct problem *problem);
 
