@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "errand.h"
 #include "hold.h"
 #include "nbd/reply.h"
 #include "request/moment.h"
@@ -386,16 +387,22 @@ static int begin(void *arg, struct image *image, int scratch_fd, struct control_
 
 /* ---- the end ---- */
 
+static int pass_by(void *arg, struct lane *lane)
+{
+	(void)arg;
+	(void)lane;
+	return 0;
+}
+
+/* Of a disk that hangs, too: nobody but this thread waits for what is under way. */
 static void take_away(struct held *held)
 {
 	struct image *image = held->control.image;
 
-	/* Whoever waits for it does not, from here on; whoever has seen it ends meanwhile. */
 	moment_give_up(&held->moment, -ECANCELED);
-	pthread_mutex_lock(&held->server->changes);
-	server_hold_writes(image);
 	atomic_store(&image->disk.moment, NULL);
-	server_release_writes(image);
+	pthread_mutex_lock(&held->server->changes);
+	(void)errand_run(held->server, image, pass_by, NULL);
 	pthread_mutex_unlock(&held->server->changes);
 	while (!moment_is_idle(&held->moment))
 		pause_a_little();

@@ -19,6 +19,7 @@
 #include "net/conn_lend.h"
 #include "net/conn_send.h"
 #include "net/tls.h"
+#include "request/moment.h"
 
 enum {
 	TICK_MS = 100,	   /* longest turn: deadlines and commit rounds are looked at */
@@ -286,6 +287,7 @@ static void tick(struct worker *worker)
 		return;
 	for (unsigned int i = worker->number; i < server->nr_exports; i += server->nr_workers) {
 		map_tick(&server->images[i]->disk.map, &worker->lanes[i], now);
+		moment_tick(&server->images[i]->disk, now);
 		tell_of_failure(server, i);
 	}
 }

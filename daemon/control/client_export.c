@@ -240,6 +240,8 @@ static const char *why(int error)
 	case -EDQUOT:
 	case -EFBIG:
 		return "its scratch file has no space for what clients have overwritten since";
+	case -ETIME:
+		return "its scratch file is so slow that they would have had to wait";
 	case -ENODATA:
 		return "this piece has been read before";
 	default:

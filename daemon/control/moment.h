@@ -38,7 +38,7 @@ struct control_moments {
 	/*
 	 * Whole chunks, MOMENT_READ_BYTES_MAX at most, each of them once. *ret_data: until
 	 * the next call. Both return 0; -EPERM: the keys were revoked; -ENOSPC, -EFBIG: the
-	 * scratch file is full; -ENODATA: it was read before; or another negative errno.
+	 * scratch file is full; -ETIME: it is too slow; -ENODATA: it was read before; or another negative errno.
 	 */
 	int (*read)(struct control_moment *moment, uint64_t first_sector, uint32_t nr_sectors,
 		    const uint8_t **ret_data);

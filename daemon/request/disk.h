@@ -18,7 +18,7 @@ struct moment;
 struct disk {
 	struct map map;
 	/*
-	 * What the disk was at one instant, held for an export; NULL: nothing is. Changed
+	 * What the disk was at one instant, held for an export; NULL: nothing is. Set
 	 * between map_switch_begin(), whose waiter has been woken, and map_switch_end().
 	 */
 	_Atomic(struct moment *) moment;

@@ -72,6 +72,7 @@ static void free_slot(struct moment *moment, struct moment_slot *slot)
 	slot->next = moment->free;
 	moment->free = slot;
 	moment->nr_busy--;
+	moment->nr_freed++;
 	/* Not for each: all who are in line look again. */
 	if (MOMENT_SLOTS_MAX - moment->nr_busy >= MOMENT_ROOM_MIN)
 		waiter_line_wake(&moment->room_waiters, 0);
@@ -127,6 +128,8 @@ static bool keep_loaded(struct moment *moment, struct moment_slot *slot)
 	slot->op = (struct ring_op){
 		.kind = RING_WRITE,
 		.fd = moment->scratch_fd,
+		/* Nobody knows what it lies on: not on a thread that serves clients. */
+		.direct = true,
 		.offset_bytes = sectors_to_bytes(first_sector_of(slot->chunk)),
 		.data = slot->data,
 		.bytes = (uint32_t)sectors_to_bytes(nr_sectors),
@@ -269,6 +272,22 @@ void moment_give_up(struct moment *moment, int error)
 {
 	pthread_mutex_lock(&moment->lock);
 	give_up(moment, error);
+	pthread_mutex_unlock(&moment->lock);
+}
+
+void moment_tick(const struct disk *disk, uint64_t now_ms)
+{
+	struct moment *moment = atomic_load(&disk->moment);
+
+	if (!moment)
+		return;
+	pthread_mutex_lock(&moment->lock);
+	if (moment->nr_freed != moment->nr_freed_seen || !moment->room_waiters.first) {
+		moment->nr_freed_seen = moment->nr_freed;
+		moment->moved_ms = now_ms;
+	} else if (now_ms >= moment->moved_ms + MOMENT_STALL_MS) {
+		give_up(moment, -ETIME);
+	}
 	pthread_mutex_unlock(&moment->lock);
 }
 

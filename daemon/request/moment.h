@@ -18,7 +18,8 @@
  * The instant: writes are held back and those in flight have ended (map_switch_begin())
  * when disk->moment is set. Requests look at it inside an epoch that they have entered
  * before they saw that nobody was being held back: whoever saw none has ended before the
- * instant, and when it is taken away again, all who saw it have.
+ * instant. Nobody remembers it beyond one step: when disk->moment is NULL again and every
+ * lane's thread has passed by, it is the slots alone that use it.
  *
  * Clients always win: when a chunk cannot be copied (no space, an error) the moment is
  * given up, and nobody waits for it any more.
@@ -72,6 +73,9 @@ struct moment {
 	struct moment_slot *free;
 	unsigned int nr_busy;
 	struct waiter_line room_waiters; /* for slots */
+	uint64_t nr_freed;		 /* slots, ever, ... */
+	uint64_t nr_freed_seen;		 /* ... at ... */
+	uint64_t moved_ms;		 /* the tick that saw that grow last */
 	struct moment_slot slots[MOMENT_SLOTS_MAX];
 
 	/* What clients are about to overwrite: plaintext, then sealed. Aligned for O_DIRECT. */
@@ -107,6 +111,12 @@ int MUST_CHECK moment_keep(struct moment *moment, struct lane *lane, uint64_t fi
  * negative errno; the first one counts. Any thread.
  */
 void moment_give_up(struct moment *moment, int error);
+
+/*
+ * Of the moment that @disk has, if it has one: clients do not wait for a scratch file that
+ * does not move. A few times a second, on the thread of a lane.
+ */
+void moment_tick(const struct disk *disk, uint64_t now_ms);
 
 /* Is no slot in use? Any thread; once given up, it stays so. */
 bool moment_is_idle(struct moment *moment);

@@ -49,7 +49,7 @@ struct ring_op {
 	enum ring_kind kind;
 	int fd;
 	bool in_memory; /* the file is (struct store): no call on it waits for a device */
-	bool direct;	/* @fd is O_DIRECT: each READ and WRITE waits for a device */
+	bool direct;	/* @fd is O_DIRECT, or as slow: each READ and WRITE waits for a device */
 	uint64_t offset_bytes;
 	uint64_t range_bytes;	/* PUNCH, ALLOCATE, ADVISE */
 	uint8_t *data;		/* READ, WRITE, RECV */

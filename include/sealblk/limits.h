@@ -147,6 +147,7 @@ enum {
 	MOMENT_CHUNK_BYTES = 64 << 10, /* kept, and given out, in one piece */
 	MOMENT_SLOTS_MAX = 64,	       /* chunks in memory on their way to the scratch file */
 	MOMENT_ROOM_MIN = 16,	       /* slots free before those in line look again */
+	MOMENT_STALL_MS = 2000,	       /* none of them got there, and clients wait: given up */
 	MOMENT_READ_BYTES_MAX = 1 << 20,
 };
 _Static_assert(TIB % MOMENT_CHUNK_BYTES == 0, "a chunk has one key");
