@@ -99,11 +99,66 @@ static int bad_answer(const struct live *live, struct problem *problem)
 	return -EIO;
 }
 
+/* Bytes into @ret_bytes, one at least. Returns how many, or -EIO with *problem. */
+static ssize_t receive_some(struct live *live, void *ret_bytes, size_t nr_bytes,
+			    struct problem *problem)
+{
+	ssize_t n;
+
+	do
+		n = recv(fileno(live->reach->daemon), ret_bytes, nr_bytes, 0);
+	while (n < 0 && errno == EINTR);
+	return n > 0 ? n : reach_lost(live->reach, n < 0 ? errno : 0, problem);
+}
+
+/* What follows a line may have come with it: it stays in @live->line. */
+static int receive_answer(struct live *live, json_t **ret_answer, struct problem *problem)
+{
+	char *newline;
+	int r;
+
+	memmove(live->line, live->line + live->at, live->nr - live->at);
+	live->nr -= live->at;
+	live->at = 0;
+	while (!(newline = memchr(live->line, '\n', live->nr))) {
+		ssize_t n;
+
+		if (live->nr == sizeof(live->line))
+			return bad_answer(live, problem);
+		n = receive_some(live, live->line + live->nr, sizeof(live->line) - live->nr,
+				 problem);
+		if (n < 0)
+			return (int)n;
+		live->nr += (size_t)n;
+	}
+	*newline = 0;
+	r = reach_take_answer(live->reach, live->line, ret_answer, problem);
+	live->at = (size_t)(newline + 1 - live->line);
+	return r;
+}
+
+static int receive_bytes(struct live *live, uint8_t *ret_data, size_t nr_bytes,
+			 struct problem *problem)
+{
+	size_t done = min_u64(live->nr - live->at, nr_bytes);
+
+	memcpy(ret_data, live->line + live->at, done);
+	live->at += done;
+	while (done < nr_bytes) {
+		ssize_t n = receive_some(live, ret_data + done, nr_bytes - done, problem);
+
+		if (n < 0)
+			return (int)n;
+		done += (size_t)n;
+	}
+	return 0;
+}
+
 static int ask(struct live *live, const char *line, json_t **ret_answer)
 {
 	int r = reach_request(live->reach, line, &live->problem);
 
-	return r == 0 ? reach_answer(live->reach, ret_answer, &live->problem) : r;
+	return r == 0 ? receive_answer(live, ret_answer, &live->problem) : r;
 }
 
 /* @bytes: of the disk. Returns whether it is a length of 1 to @limit sectors. */
@@ -155,12 +210,7 @@ static int ask_sectors(struct live *live, uint64_t first_sector, uint32_t nr_sec
 	    nr_told != nr_sectors)
 		r = bad_answer(live, &live->problem);
 	json_decref(answer);
-	if (r == 0 && fread(ret_data, 1, nr_bytes, live->reach->daemon) != nr_bytes) {
-		problem_set(&live->problem, "image", live->reach->path,
-			    "its daemon has not answered: it closed the connection");
-		r = -EIO;
-	}
-	return r;
+	return r == 0 ? receive_bytes(live, ret_data, nr_bytes, &live->problem) : r;
 }
 
 /* ---- the source ---- */
@@ -256,13 +306,13 @@ int live_begin(struct live *live, struct reach *reach, const char *destination,
 		.lock = PTHREAD_MUTEX_INITIALIZER,
 	};
 	if (r == 0)
-		r = reach_answer(reach, &answer, problem);
+		r = receive_answer(live, &answer, problem);
 	if (r < 0)
 		return r;
 	json_decref(answer);
 	r = give_scratch(live, destination, problem);
 	if (r == 0)
-		r = reach_answer(reach, &answer, problem);
+		r = receive_answer(live, &answer, problem);
 	if (r < 0)
 		return r;
 	r = take_facts(live, answer, problem);

@@ -15,13 +15,20 @@
 #include "image/problem.h"
 #include "reach.h"
 
+enum { LIVE_LINE_BYTES = 16 << 10 }; /* the longest: a footer and 32 files */
+
 struct live {
 	struct copy_source source; /* what copy_run() sees */
 	struct image_origin origin;
 	json_t *files; /* those of the image and its base: device and inode of each */
 
-	/* One conversation: whoever asks has it until he is answered. */
+	/*
+	 * One conversation: whoever asks has it until he is answered. Read by hand: stdio
+	 * loses a line that a signal (SIGCONT, too) falls into.
+	 */
 	pthread_mutex_t lock;
+	char line[LIVE_LINE_BYTES]; /* what has come, from @at on */
+	size_t at, nr;
 	struct reach *reach;
 	int error;		/* of it: nothing comes after that; 0: none */
 	struct problem problem; /* ... in the daemon's words */

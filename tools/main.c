@@ -322,16 +322,18 @@ const struct verb tool_verbs[] = {
 	},
 	{
 		.name = "export",
-		.operands = "[--format FORMAT] [--force] [--json] KEYSOURCE IMAGE DEST",
+		.operands = "[--format FORMAT] [--force] [--json] [KEYSOURCE] IMAGE DEST",
 		.summary = "the decrypted disk of an image, ready for upload",
 		.help = "Write the disk of IMAGE, decrypted, to DEST: a fixed VHD as Azure takes it, a\n"
-			"dynamic one, or raw. KEYSOURCE is one of the key options below. IMAGE must not be\n"
-			"served for writing meanwhile. Over a base that is a VHD, DEST keeps that one's unique\n"
+			"dynamic one, or raw. KEYSOURCE is one of the key options below. Where a daemon serves\n"
+			"IMAGE, it needs none and holds the disk still for this, as it is when it begins,\n"
+			"while its clients go on: what they overwrite is kept in an unnamed file beside DEST\n"
+			"until then. Over a base that is a VHD, DEST keeps that one's unique\n"
 			"id and timestamp; where no sector has changed since, the export as a fixed VHD of\n"
 			"a fixed one is the base, byte for byte. Only what is stored is read, zeros are not\n"
 			"written. DEST appears when it is complete and durable; until then it is DEST.part.\n"
 			"What SIGINT or SIGTERM interrupts, the same command goes on with, after it has\n"
-			"compared what is there.\n",
+			"compared what is there; of an IMAGE that is served, it begins anew.\n",
 		.has_keys = true,
 		.has_two = true,
 		.check = verb_export_check,

@@ -243,22 +243,31 @@ int reach_answer(struct reach *reach, json_t **ret_object, struct problem *probl
 {
 	char *line = NULL;
 	size_t room = 0;
-	const char *error;
-	json_t *object;
-	int r = 0;
+	int r;
 
 	errno = 0;
-	if (getline(&line, &room, reach->daemon) < 0) {
-		/* Reset: it died before it had read all of the question. */
-		if (errno == 0 || errno == ECONNRESET)
-			r = -EPIPE;
-		(void)bad_answer(reach, errno ? strerror(errno) : "it closed the connection",
-				 problem);
-		free(line);
-		return r < 0 ? r : -EIO;
-	}
-	object = json_loads(line, 0, NULL);
+	if (getline(&line, &room, reach->daemon) < 0)
+		r = reach_lost(reach, errno, problem);
+	else
+		r = reach_take_answer(reach, line, ret_object, problem);
 	free(line);
+	return r;
+}
+
+int reach_lost(const struct reach *reach, int error, struct problem *problem)
+{
+	(void)bad_answer(reach, error ? strerror(error) : "it closed the connection", problem);
+	/* Reset: it died before it had read all of the question. */
+	return error == 0 || error == ECONNRESET ? -EPIPE : -EIO;
+}
+
+int reach_take_answer(const struct reach *reach, const char *line, json_t **ret_object,
+		      struct problem *problem)
+{
+	json_t *object = json_loads(line, 0, NULL);
+	const char *error;
+	int r = 0;
+
 	error = json_string_value(json_object_get(object, "error"));
 	if (!json_is_object(object))
 		r = bad_answer(reach, "what it says is not JSON", problem);

@@ -69,6 +69,15 @@ int MUST_CHECK reach_send_secret(struct reach *reach, const struct key_secret *s
 int MUST_CHECK reach_answer(struct reach *reach, json_t **ret_object, struct problem *problem);
 
 /*
+ * The two halves of that, for who reads lines himself: what @line holds, with results as
+ * above; and there is none. @error: an errno, 0: the daemon has closed the connection.
+ * Returns -EIO with *problem.
+ */
+int MUST_CHECK reach_take_answer(const struct reach *reach, const char *line, json_t **ret_object,
+				 struct problem *problem);
+int reach_lost(const struct reach *reach, int error, struct problem *problem);
+
+/*
  * The object of `sealblk info`: json_decref() it. A daemon is asked once: @reach
  * is of no more use then. Returns 0, or a negative errno with *problem.
  */
