@@ -13,11 +13,12 @@ import re
 import socket
 import struct
 import sys
+import tempfile
 import time
 
 DOC_IMAGE = "/srv/vm.seal"
 # Whatever the machine, the file system or the clock says: the kind of value counts.
-VARIES = {"uuid", "time", "file_bytes", "allocated_bytes"}
+VARIES = {"uuid", "time", "file_bytes", "allocated_bytes", "device", "inode"}
 PATIENCE_S = 5  # the daemon's
 CLIENTS_MAX = 64
 
@@ -96,7 +97,14 @@ def run_example(block, path, image, key, new_key):
     lines = client.makefile("rb")
     for line in block:
         kind, text = line[0], line[2:].replace(DOC_IMAGE, image)
-        if kind == ">" and text.startswith("("):
+        if text == "(a scratch file)":
+            with tempfile.TemporaryFile() as scratch:
+                socket.send_fds(client, [b"\0"], [scratch.fileno()])
+        elif kind == "<" and text.endswith(" bytes)"):
+            wanted = int(text[1:].split()[0])
+            if len(lines.read(wanted)) != wanted:
+                fail(text, "did not come")
+        elif kind == ">" and text.startswith("("):
             client.sendall(secret_of(text, key, new_key))
         elif kind == ">":
             client.sendall(text.encode() + b"\n")

@@ -11,7 +11,6 @@ What was acknowledged before it began is in it; what began after it ended (or, a
 socket, after the answer) is not; and of two writes, one of which began when the other had been
 acknowledged, the later one is not without the earlier.
 """
-import array
 import json
 import os
 import random
@@ -29,7 +28,8 @@ SECTOR = 512
 STRIPE = 32  # sectors: several clients share a chunk
 SHARERS = 4
 OWNERS = 2  # clients with large requests, each with a part of the disk of its own
-WARM_S = 1.0
+WARM_S = 0.7
+RUN = os.getpid() << 32  # no stamp of an earlier run is one of ours
 
 
 def fail(*what):
@@ -37,7 +37,7 @@ def fail(*what):
 
 
 class Client(threading.Thread):
-    """History: self.ops[i] = (began_ns, acked_ns, first sector, sectors, stamp or 0 for zeros)."""
+    """What it did: self.ops[i] = (began_ns, acked_ns, first sector, sectors, stamp or 0 for zeros)."""
 
     def __init__(self, number, uri, nr_sectors):
         super().__init__(daemon=True)
@@ -65,7 +65,7 @@ class Client(threading.Thread):
     def one(self):
         first, length = self.place()
         kind = self.random.random()
-        stamp = len(self.ops) * 64 + self.number + 1
+        stamp = RUN + len(self.ops) * 64 + self.number + 1
         if kind < 0.7:
             data = b"".join(struct.pack("<QQ", stamp, s) * 32 for s in range(first, first + length))
             began = time.monotonic_ns()
@@ -102,18 +102,22 @@ def histories(clients, nr_sectors):
     return table
 
 
-def value_of(data, sector):
-    at = sector * SECTOR
-    stamp, number = struct.unpack_from("<QQ", data, at)
-    block = data[at:at + SECTOR]
-    if block != struct.pack("<QQ", stamp, number) * 32 or (stamp and number != sector):
+def value_of(data, initial, sector):
+    """A stamp, 0: zeros, or None: what was there before anybody wrote."""
+    block = data[sector * SECTOR:(sector + 1) * SECTOR]
+    stamp, number = struct.unpack_from("<QQ", block)
+    if block == bytes(SECTOR):
+        return 0
+    if stamp > RUN and number == sector and block == struct.pack("<QQ", stamp, number) * 32:
+        return stamp
+    if block != initial[sector * SECTOR:(sector + 1) * SECTOR]:
         fail("sector", sector, "is not what anybody wrote:", block[:32].hex())
-    return stamp
+    return None
 
 
-def check(data, table, before_ns, after_ns):
+def check(data, initial, table, before_ns, after_ns):
     """before_ns: what was acknowledged by then is in it; after_ns: what began later is not."""
-    stamps = [value_of(data, sector) for sector in range(len(table))]
+    stamps = [value_of(data, initial, sector) for sector in range(len(table))]
     # The latest write that is in it began here: all that was acknowledged by then is in it, too.
     latest = before_ns
     for sector, stamp in enumerate(stamps):
@@ -125,7 +129,7 @@ def check(data, table, before_ns, after_ns):
     if latest > after_ns:
         fail("a write that began", latest - after_ns, "ns too late is in it")
     for sector, stamp in enumerate(stamps):
-        ops = [(0, 0, 0)] + table[sector]
+        ops = [(0, 0, value_of(initial, initial, sector))] + table[sector]
         allowed = [op for at, op in enumerate(ops) if op[0] <= after_ns and
                    not (at + 1 < len(ops) and ops[at + 1][1] < latest)]
         if stamp not in [op[2] for op in allowed]:
@@ -196,11 +200,17 @@ def export_by_command(file, command):
         return stream.read(), before, time.monotonic_ns(), 0
 
 
+def read_disk(handle):
+    size = handle.get_size()
+    return b"".join(handle.pread(min(1 << 20, size - at), at) for at in range(0, size, 1 << 20))
+
+
 def main():
     uri = "nbd+unix:///?socket=" + sys.argv[1]
     first = nbd.NBD()
     first.connect_uri(uri)
     nr_sectors = first.get_size() // SECTOR
+    initial = read_disk(first)
     clients = [Client(number, uri, nr_sectors) for number in range(SHARERS + OWNERS)]
     for client in clients:
         client.start()
@@ -218,12 +228,12 @@ def main():
         if client.is_alive() or client.error:
             fail("client", client.number, client.error or "hangs")
     table = histories(clients, nr_sectors)
-    check(data, table, before, after)
+    check(data[:len(initial)], initial, table, before, after)
     # What the clients themselves see is their last writes: nothing was held back or lost.
-    now = b"".join(first.pread(1 << 20, at << 20) for at in range(nr_sectors * SECTOR >> 20))
+    now = read_disk(first)
     for sector in range(nr_sectors):
-        last = table[sector][-1][2] if table[sector] else 0
-        if value_of(now, sector) != last:
+        last = table[sector][-1][2] if table[sector] else value_of(initial, initial, sector)
+        if value_of(now, initial, sector) != last:
             fail("sector", sector, "of the disk is not what was written last")
     print("%d requests, %d of them since; scratch %d KiB" % (
         sum(len(client.ops) for client in clients), during, used >> 10))
