@@ -281,6 +281,18 @@ static int settle(struct layer *layer, enum base_format wanted, const struct lay
 	return refuse_unclear(layer, ret_problem);
 }
 
+static const char *why_no_store(int error)
+{
+	switch (error) {
+	case -EBUSY:
+		return "another program has it open for writing";
+	case -EINVAL:
+		return "is neither a file nor a disk";
+	default:
+		return strerror(-error);
+	}
+}
+
 static int open_store(struct layer *layer, int fd, const char *path, struct problem *ret_problem)
 {
 	const int flags = fcntl(fd, F_GETFL);
@@ -292,8 +304,7 @@ static int open_store(struct layer *layer, int fd, const char *path, struct prob
 		problem_set(ret_problem, "base", path,
 			    "cannot be owned now: another program has it open");
 	else if (r < 0)
-		problem_set(ret_problem, "base", path, "%s",
-			    r == -EBUSY ? "another program has it open for writing" : strerror(-r));
+		problem_set(ret_problem, "base", path, "%s", why_no_store(r));
 	return r;
 }
 
