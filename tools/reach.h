@@ -71,7 +71,7 @@ int MUST_CHECK reach_answer(struct reach *reach, json_t **ret_object, struct pro
 /*
  * The two halves of that, for who reads lines himself: what @line holds, with results as
  * above; and there is none. @error: an errno, 0: the daemon has closed the connection.
- * Returns -EIO with *problem.
+ * Returns -EPIPE (it is gone) or -EIO, with *problem.
  */
 int MUST_CHECK reach_take_answer(const struct reach *reach, const char *line, json_t **ret_object,
 				 struct problem *problem);

@@ -28,6 +28,10 @@ run_block copy
 head -c 32M debian.vhd >debian.vhd.raw
 expect_same debian.vhd.raw disk.raw
 nbd_io "$TEST_DIR/vm.sock" 'write -P 7 1M 64k' flush
+run_block export
+nbdcopy "nbd+unix:///?socket=$TEST_DIR/vm.sock" now.raw
+head -c 32M now.vhd >now.vhd.raw
+expect_same now.raw now.vhd.raw
 run_block ask >asked
 cat asked
 grep -Eq '^ +1048576 +65536 +3' asked || fail "the written range is not sealed in nbdinfo's map"
