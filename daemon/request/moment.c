@@ -15,6 +15,7 @@ static uint64_t first_sector_of(uint64_t chunk)
 
 static void set_state(struct moment *moment, uint64_t chunk, enum moment_state state)
 {
+	atomic_store(&moment->touched[chunk / MOMENT_GROUP_CHUNKS], true);
 	atomic_store(&moment->states[chunk], (uint8_t)state);
 }
 
@@ -310,9 +311,12 @@ int moment_init(struct moment *moment, struct disk *disk, const struct xts_ops *
 	moment->scratch_fd = scratch_fd;
 	moment->nr_chunks = moment_nr_chunks(disk);
 	moment->states = states;
-	r = init_keys(moment, ops);
+	moment->touched =
+		calloc(moment->nr_chunks / MOMENT_GROUP_CHUNKS + 1, sizeof(*moment->touched));
+	r = moment->touched ? init_keys(moment, ops) : -ENOMEM;
 	if (r < 0) {
 		wipe_keys(moment);
+		free(moment->touched);
 		moment->disk = NULL;
 		return r;
 	}
@@ -333,5 +337,6 @@ void moment_done(struct moment *moment)
 	if (!moment->disk)
 		return;
 	wipe_keys(moment);
+	free(moment->touched);
 	pthread_mutex_destroy(&moment->lock);
 }

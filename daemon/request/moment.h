@@ -37,7 +37,10 @@
 #include "request/request.h"
 #include "sealblk/limits.h"
 
-enum { MOMENT_CHUNK_SECTORS = MOMENT_CHUNK_BYTES / SECTOR_BYTES };
+enum {
+	MOMENT_CHUNK_SECTORS = MOMENT_CHUNK_BYTES / SECTOR_BYTES,
+	MOMENT_GROUP_CHUNKS = 4096, /* their states fill a page of memory */
+};
 
 enum moment_state {
 	MOMENT_ON_DISK, /* nobody has changed it: zeroed memory says so */
@@ -65,6 +68,7 @@ struct moment {
 	int scratch_fd; /* borrowed */
 	uint64_t nr_chunks;
 	_Atomic uint8_t *states; /* enum moment_state; changed under @lock */
+	_Atomic bool *touched;	 /* groups of chunks, one of which at least is not ON_DISK */
 	_Atomic int error;	 /* why it was given up; 0: it holds; set under @lock */
 
 	pthread_mutex_t lock;
@@ -124,6 +128,9 @@ bool moment_is_idle(struct moment *moment);
 /* Where is chunk @chunk? Any thread. */
 static inline enum moment_state moment_look(const struct moment *moment, uint64_t chunk)
 {
+	/* Looking would give memory to what nobody has touched. */
+	if (!atomic_load(&moment->touched[chunk / MOMENT_GROUP_CHUNKS]))
+		return MOMENT_ON_DISK;
 	return (enum moment_state)atomic_load(&moment->states[chunk]);
 }
 

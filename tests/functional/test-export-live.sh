@@ -230,3 +230,14 @@ expect_exit 1 interrupted_export
 expect_output '^sealblk: export x.vhd: interrupted: nothing is kept'
 no_part x.vhd
 stop_daemon
+
+# A trace would tell what goes to the scratch file; a daemon that only reads is read beside.
+start_daemon --trace trace --socket "$socket" --key-file key image.seal
+expect_exit 1 "$sealblk" export image.seal x.vhd
+expect_output '^sealblk: image image.seal: its daemon was started with --trace$'
+no_part x.vhd
+stop_daemon
+start_daemon --read-only --socket "$socket" --key-file key image.seal
+expect_exit 0 "$sealblk" export --key-file key image.seal x.vhd
+qemu-img compare -q -f vpc -F raw x.vhd "$(nbd_uri "$socket")"
+stop_daemon
