@@ -22,7 +22,7 @@ enum { CHUNK_SECTORS = MOMENT_CHUNK_BYTES / SECTOR_BYTES };
 
 /* ---- the scratch file ---- */
 
-/* Of @message; more than one, or none: -EBADRQC. */
+/* Of @message; more than one, of which one has come, or none: -EBADRQC. */
 static int take_fd(struct msghdr *message, int *ret_fd)
 {
 	const struct cmsghdr *header = CMSG_FIRSTHDR(message);
@@ -32,11 +32,15 @@ static int take_fd(struct msghdr *message, int *ret_fd)
 	    header->cmsg_len != CMSG_LEN(sizeof(fd)))
 		return -EBADRQC;
 	memcpy(&fd, CMSG_DATA(header), sizeof(fd));
+	if (message->msg_flags & MSG_CTRUNC) {
+		close(fd);
+		return -EBADRQC;
+	}
 	*ret_fd = fd;
 	return 0;
 }
 
-/* One byte that means nothing, and a descriptor with it. There is room for one: others do not come. */
+/* One byte that means nothing, and a descriptor with it. */
 static int receive_scratch(struct control_client *client, int *ret_fd)
 {
 	union {
@@ -49,7 +53,8 @@ static int receive_scratch(struct control_client *client, int *ret_fd)
 		.msg_iov = &part,
 		.msg_iovlen = 1,
 		.msg_control = room.bytes,
-		.msg_controllen = sizeof(room.bytes),
+		/* Not CMSG_SPACE(): in its padding the kernel finds room for another one. */
+		.msg_controllen = CMSG_LEN(sizeof(int)),
 	};
 	ssize_t n;
 	int r = control_client_wait(client, POLLIN);

@@ -63,6 +63,10 @@ for format in vhd vhd-dynamic raw; do
 done
 expect_equal "$("$sealblk" vhd info --json base.vhd | jq .footer.uuid)" \
 	"$("$sealblk" vhd info --json out.vhd-dynamic | jq .footer.uuid)" "unique id"
+# Where the file system has no files without a name.
+expect_exit 0 strace -f -qq -o /dev/null -P "$TEST_DIR" -e inject=openat:error=EOPNOTSUPP:when=1 \
+	"$sealblk" export --force image.seal out.raw
+[[ $(echo .sealblk-*) == '.sealblk-*' ]] || fail "a scratch file is left"
 for itself in image.seal base.vhd; do
 	expect_exit 1 "$sealblk" export --force image.seal $itself
 	expect_output 'is the image itself, or its base'
@@ -162,6 +166,10 @@ no_part x.vhd
 # ---- conversations that make no sense ----
 
 start_daemon --socket "$socket" --key-file key image.seal
+descriptors() {
+	find "/proc/$daemon_pid/fd" -type l | wc -l
+}
+before=$(descriptors)
 "$python" - "$control" <<'PY'
 import json, os, socket, sys, tempfile
 
@@ -211,6 +219,10 @@ for _ in range(2):
     lines.read(answer.get("length_bytes", 0))
 assert "has been read before" in answer["error"], answer
 PY
+as_before() {
+	(($(descriptors) == before))
+}
+wait_for 5 as_before || fail "$before descriptors before, now $(descriptors)"
 nbd_io "$socket" 'write -P 0x41 0 24M' 'read -P 0x41 0 24M'
 stop_daemon
 
