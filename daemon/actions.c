@@ -9,6 +9,7 @@
 #include "moment.h"
 #include "revoke.h"
 #include "rewrite.h"
+#include "sockets.h"
 #include "switch.h"
 
 static int switch_plane(void *server, struct image *image, enum image_target target,
@@ -70,6 +71,11 @@ static json_t *tell_policy(void *server)
 	return account_json(server);
 }
 
+static json_t *tell_sockets(void *server, const struct image *image)
+{
+	return server_sockets_json(server, image);
+}
+
 struct control_actions server_actions(struct server *server)
 {
 	return (struct control_actions){
@@ -82,6 +88,7 @@ struct control_actions server_actions(struct server *server)
 		.restore = restore_keys,
 		.tell_policy = tell_policy,
 		.moments = &server_moments,
+		.tell_sockets = tell_sockets,
 		.arg = server,
 	};
 }

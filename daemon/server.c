@@ -18,6 +18,7 @@
 #include "resources.h"
 #include "sandbox/sandbox.h"
 #include "server_tls.h"
+#include "sockets.h"
 #include "worker.h"
 
 static enum exit_code exit_code_of(int error)
@@ -246,6 +247,11 @@ static int open_control(struct server *server)
 	server->actions = server_actions(server);
 	/* Of hash tables; read from /dev/urandom, and in the sandbox a guess would do. */
 	json_object_seed(0);
+	r = server_find_sockets(server);
+	if (r < 0) {
+		log_line(LOG_LEVEL_ERROR, "cannot start: %s", strerror(-r));
+		return EXIT_FAILED;
+	}
 	r = control_new(server->images, server->nr_exports, &server->runtime, &server->actions,
 			&server->control, &problem);
 	return r < 0 ? tell(r, &problem) : EXIT_OK;
@@ -433,6 +439,7 @@ int server_stop(struct server *server)
 	control_events_done(&server->events);
 	free(server->workers);
 	server->tls = tls_context_put(server->tls);
+	json_decref(server->unix_sockets);
 	ring_free(server->ring);
 	server->trace = trace_free(server->trace);
 	server->account = account_free(server->account);

@@ -61,6 +61,7 @@ struct server {
 	bool kernel_tls;	 /* there is, for TCP */
 	unsigned int nr_listeners;
 	struct listener listeners[LISTENERS_MAX];
+	json_t *unix_sockets; /* paths of those that are unix sockets; under @changes */
 
 	unsigned int nr_workers; /* that serve clients; one more works in the background */
 	unsigned int nr_threads; /* all of them */

@@ -205,6 +205,21 @@ static int answer_policy(struct control_client *client, const struct report *rep
 	return r;
 }
 
+static int answer_sockets(struct control_client *client, const struct report *report)
+{
+	json_t *sockets;
+	int r;
+
+	if (!client->actions->tell_sockets)
+		return -EOPNOTSUPP;
+	control_client_lock(client);
+	sockets = client->actions->tell_sockets(client->actions->arg, report->image);
+	control_client_unlock(client);
+	r = sockets ? control_client_put(client, sockets) : -ENOMEM;
+	json_decref(sockets);
+	return r;
+}
+
 static const struct {
 	const char *verb;
 	int (*answer)(struct control_client *client, const struct report *report);
@@ -222,6 +237,7 @@ static const struct {
 	{ "export", control_answer_export },
 	{ "rewrite", control_answer_rewrite },
 	{ "policy", answer_policy },
+	{ "sockets", answer_sockets },
 };
 
 static int answer(struct control_client *client, struct image *image)

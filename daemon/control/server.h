@@ -50,6 +50,8 @@ struct control_actions {
 	json_t *(*tell_policy)(void *arg);
 	/* For the verb "export"; -EOPNOTSUPP where it is NULL. Only begin() is a change. */
 	const struct control_moments *moments;
+	/* The answer to the verb "sockets" about @image: likewise. */
+	json_t *(*tell_sockets)(void *arg, const struct image *image);
 	void *arg;
 };
 
