@@ -376,6 +376,32 @@ const struct verb tool_verbs[] = {
 			"refused. Exit: 0 Azure takes it, 3 it does not, 1 not checked or not written.\n",
 		.run = verb_vhd_check,
 	},
+	{
+		.name = "attach",
+		.operands = "[--via WAY] [KEYSOURCE] IMAGE [NAME]",
+		.summary = "the disk of an image as a block device",
+		.help = "Show the disk of IMAGE as a block device of this host, wait until it can be used, and\n"
+			"print its path. A daemon that serves IMAGE already goes on doing so, and needs no\n"
+			"key from here; else one is started for it with KEYSOURCE, one of the key options\n"
+			"below, and ends with detach. NAME, by which detach knows it, is the image's file\n"
+			"name without its suffix if it is not given. To attach what is attached changes\n"
+			"nothing, but for a daemon that has died: another takes its place. Wants root, and\n"
+			"for --via nbd the kernel's module nbd.\n",
+		.may_have_two = true,
+		.check = verb_attach_check,
+		.run = verb_attach,
+	},
+	{
+		.name = "detach",
+		.operands = "[--force] IMAGE|NAME|DEVICE",
+		.summary = "take the block device away",
+		.help = "Take away the block device that attach has made, named by its image, its name or\n"
+			"its path, and wait until it is gone. A daemon that attach has started ends: first\n"
+			"it writes what it has, and closes the image. A device that is mounted, or otherwise\n"
+			"in use, is left alone unless --force is said. To detach what is not attached\n"
+			"changes nothing.\n",
+		.run = verb_detach,
+	},
 	{ 0 },
 };
 

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "attach_options.h"
 #include "copy_options.h"
 #include "key_options.h"
 #include "sealblk/seal_format.h"
@@ -221,7 +222,7 @@ static const char *set_version(struct tool_options *options, const char *value)
 /* Those that take a KEYSOURCE. */
 #define KEY_VERBS                                                                        \
 	",create,check,key export,key add,key remove,key rotate,key revoke,key restore," \
-	"encryption on,encryption off,export,import," REWRITE_VERBS
+	"encryption on,encryption off,export,import,attach," REWRITE_VERBS
 
 static const struct row rows[] = {
 	{ "base", "FILE[:FORMAT]", ",create,",
@@ -280,7 +281,9 @@ static const struct row rows[] = {
 	{ "format", "FORMAT", ",convert,export,",
 	  "of DEST: vhd (fixed), vhd-dynamic or raw; default: as DEST is called, else vhd",
 	  copy_option_format },
-	{ "force", NULL, ",convert,export,", "replace DEST if it is there", copy_option_force },
+	{ "force", NULL, ",convert,export,detach,",
+	  "replace DEST if it is there; detach a device that is in use", copy_option_force },
+	{ "via", "WAY", ",attach,", "nbd (default): the kernel's NBD client", attach_option_via },
 	{ "fix", NULL, ",vhd check,", "write the footer anew where that is what is wrong",
 	  copy_option_fix },
 	{ "progress", "WHEN", ",encrypt,rekey,convert,export,import,",
@@ -526,6 +529,10 @@ static int parse_operands(struct tool_options *options, char **words, struct pro
 		return -EINVAL;
 	}
 	options->image = words[0];
+	if (verb->may_have_two && words[1]) {
+		options->second = words[1];
+		words++;
+	}
 	if (!verb->has_two) {
 		if (!words[1])
 			return 0;

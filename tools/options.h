@@ -33,6 +33,8 @@ enum tool_format {
 	TOOL_FORMAT_RAW,
 };
 
+struct attach_via;
+
 struct tool_options {
 	const struct verb *verb; /* NULL: only --help or --version */
 	bool help;
@@ -64,8 +66,9 @@ struct tool_options {
 	enum tool_format format;
 	bool force;
 	bool fix;
-	const char *image;  /* the operand, or the first of two; argv's */
-	const char *second; /* of verbs that want two; argv's */
+	const struct attach_via *via; /* NULL: not given */
+	const char *image;	      /* the operand, or the first of two; argv's */
+	const char *second;	      /* of verbs that take two; argv's; NULL: not given */
 };
 
 /* A row of the table in main.c; a new verb is a new row. */
@@ -76,6 +79,7 @@ struct verb {
 	const char *help;     /* whole lines */
 	bool has_keys;
 	bool has_two; /* operands */
+	bool may_have_two;
 	/* Is the command line complete? Returns 0, or -EINVAL with *problem. NULL: always. */
 	int (*check)(const struct tool_options *options, struct problem *problem);
 	/* Returns 0, or a negative errno with *problem; see tool_exit_of() in main.c. */

@@ -5,6 +5,9 @@
 
 #include "options.h"
 
+int MUST_CHECK verb_attach_check(const struct tool_options *options, struct problem *problem);
+int MUST_CHECK verb_attach(const struct tool_options *options, struct problem *problem);
+int MUST_CHECK verb_detach(const struct tool_options *options, struct problem *problem);
 int MUST_CHECK verb_check_check(const struct tool_options *options, struct problem *problem);
 int MUST_CHECK verb_check(const struct tool_options *options, struct problem *problem);
 int MUST_CHECK verb_create_check(const struct tool_options *options, struct problem *problem);

@@ -1,0 +1,184 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# shellcheck shell=dash
+#
+# Runs in the small guest of test-attach-nbd.sh. Not busybox's applets but the real programs are
+# called by path.
+set -e
+sealblk=/programs/sealblk
+sealblkd=/programs/sealblkd
+cd /tmp
+head -c 64 /dev/urandom >key
+head -c 64 /dev/urandom >wrong
+
+fail() {
+	echo "failed: $*"
+	exit 1
+}
+
+# try STATUS COMMAND...: its output goes to the file "said", and nothing else.
+try() {
+	local wanted=$1 status=0
+	shift
+	"$@" >said 2>&1 || status=$?
+	[ $status = "$wanted" ] || fail "exit $status, not $wanted: $*: $(cat said)"
+}
+
+# said PATTERN: the last try printed one line, like this.
+said() {
+	if [ "$(wc -l <said)" != 1 ] || ! grep -Eq "$1" said; then
+		fail "not '$1' but: $(cat said)"
+	fi
+}
+
+# Nothing that attach has started or made is there any more.
+nothing_left() {
+	! pidof sealblkd >/dev/null || fail "a daemon is left"
+	[ -z "$(ls /run/sealblk/attach)" ] || fail "left: $(ls -R /run/sealblk/attach)"
+	! cat /sys/block/nbd*/backend 2>/dev/null || fail "a device is left"
+}
+
+uptime_s() {
+	cut -d. -f1 /proc/uptime
+}
+
+$sealblk create --size 48M --key-file key vm.seal
+$sealblk create --size 32M --key-file key other.seal
+
+# ---- what cannot be -------------------------------------------------------------------
+rmmod nbd
+try 1 $sealblk attach --key-file key vm.seal
+said 'modprobe nbd'
+try 0 $sealblk detach vm.seal
+said 'vm.seal is not attached'
+nothing_left
+insmod "/modules/$(grep nbd /modules/order)"
+try 4 $sealblk attach --key-file wrong vm.seal
+said 'none of the keys given opens it'
+nothing_left
+try 1 $sealblk attach --key-file missing vm.seal
+said 'missing'
+nothing_left
+try 1 $sealblk attach --key-file key nowhere.seal
+said 'nowhere.seal'
+echo 'not an image' >bad.seal
+try 3 $sealblk attach --key-file key bad.seal
+said 'bad.seal'
+try 1 $sealblk attach vm.seal
+said 'wants a key'
+nothing_left
+echo '- refusals'
+
+# ---- one disk, all its life -------------------------------------------------------------
+begin=$(uptime_s)
+device=$($sealblk attach --key-file key vm.seal)
+echo "attached as $device in $(($(uptime_s) - begin)) s"
+[ "$device" = /dev/nbd0 ] || fail "as $device"
+[ "$(cat /sys/block/nbd0/size)" = 98304 ] || fail "a size of $(cat /sys/block/nbd0/size)"
+[ "$(cat /sys/block/nbd0/queue/logical_block_size)" = 512 ] || fail "another block size"
+[ "$(cat /sys/block/nbd0/queue/discard_max_bytes)" -gt 0 ] || fail "no discard"
+[ "$(cat /sys/block/nbd0/queue/fua)" = 1 ] || fail "no FUA"
+ls /sys/block/nbd0/mq
+cat /sys/block/nbd0/backend
+/programs/mke2fs -q -t ext4 -E lazy_itable_init=0,lazy_journal_init=0 "$device"
+mount -t ext4 "$device" /mnt
+head -c 6000000 /dev/urandom >/mnt/file
+sha256sum /mnt/file >sum
+[ "$($sealblk attach vm.seal)" = "$device" ] || fail "another device the second time"
+[ "$($sealblk attach --via nbd /tmp/../tmp/vm.seal vm)" = "$device" ] || fail "the third time"
+try 1 $sealblk attach vm.seal other-name
+said 'by the name of vm: detach it first'
+sha256sum -c sum >/dev/null
+try 1 $sealblk detach vm.seal
+said '/dev/nbd0: is in use'
+sha256sum -c sum >/dev/null
+umount /mnt
+try 0 $sealblk detach vm.seal
+[ ! -s said ] || fail "detach said $(cat said)"
+nothing_left
+try 0 $sealblk detach vm.seal
+said 'vm.seal is not attached'
+try 0 $sealblk detach vm
+said 'vm is not attached'
+$sealblk check --key-file key vm.seal
+[ "$($sealblk attach --key-file key vm.seal)" = "$device" ] || fail "another device later"
+mount -t ext4 "$device" /mnt
+sha256sum -c sum >/dev/null
+umount /mnt
+echo '- a life'
+
+# ---- two, by their names ---------------------------------------------------------------------
+second=$($sealblk attach --key-file key other.seal second)
+[ "$second" = /dev/nbd1 ] || fail "the second as $second"
+yes sealed | head -c 1048576 >pattern
+dd if=pattern of="$second" bs=64k 2>/dev/null
+try 0 $sealblk detach second
+[ "$(cat /sys/block/nbd0/size)" = 98304 ] || fail "the first one is gone"
+[ "$(pidof sealblkd | wc -w)" = 2 ] || fail "not one daemon and its helper: $(pidof sealblkd)"
+second=$($sealblk attach --key-file key other.seal)
+head -c 1048576 "$second" | cmp - pattern
+try 0 $sealblk detach "$second"
+try 0 $sealblk detach vm
+nothing_left
+echo '- two'
+
+# ---- a daemon of somebody else's, which stays ---------------------------------------------------
+$sealblkd --socket /tmp/s --key-file key --export disk=vm.seal >daemon.log 2>&1 &
+theirs=$!
+until grep -q ready daemon.log; do sleep 0.1; done
+device=$($sealblk attach vm.seal disk)
+mount -t ext4 "$device" /mnt
+sha256sum -c sum >/dev/null
+umount /mnt
+try 0 $sealblk detach disk
+kill -0 $theirs || fail "detach has ended a daemon that it had not started"
+kill $theirs
+wait $theirs
+$sealblkd --listen 127.0.0.1:10809 --key-file key vm.seal >daemon.log 2>&1 &
+theirs=$!
+until grep -q ready daemon.log; do sleep 0.1; done
+try 1 $sealblk attach vm.seal
+said 'no unix socket'
+kill $theirs
+wait $theirs
+nothing_left
+echo '- theirs'
+
+# ---- a daemon that dies: another takes its place under the file system -----------------------------------
+device=$($sealblk attach --key-file key vm.seal)
+mount -t ext4 "$device" /mnt
+echo 'before' >/mnt/before
+sync
+# shellcheck disable=SC2046  # it has a helper
+kill -9 $(pidof sealblkd)
+while pidof sealblkd >/dev/null; do sleep 0.1; done
+sleep 1
+try 1 $sealblk attach vm.seal
+said 'wants a key'
+[ "$($sealblk attach --key-file key vm.seal)" = "$device" ] || fail "another device for the new daemon"
+echo 3 >/proc/sys/vm/drop_caches
+sha256sum -c sum >/dev/null
+echo 'after' >/mnt/after
+sync
+umount /mnt
+try 0 $sealblk detach "$device"
+nothing_left
+$sealblk check --key-file key vm.seal
+device=$($sealblk attach --key-file key vm.seal)
+mount -t ext4 "$device" /mnt
+[ "$(cat /mnt/before /mnt/after)" = "before
+after" ] || fail "what was written is not there"
+
+# ---- force -------------------------------------------------------------------------------------
+try 0 $sealblk detach --force vm.seal
+! pidof sealblkd >/dev/null || fail "a daemon is left"
+try 1 $sealblk attach --key-file key vm.seal
+said 'was detached while it was in use'
+umount /mnt
+nothing_left
+$sealblk check --key-file key vm.seal
+[ "$($sealblk attach --key-file key vm.seal)" = "$device" ] || fail "another device after force"
+try 0 $sealblk detach "$device"
+nothing_left
+echo '- deaths'
+echo "figures=$(uptime_s) s of the guest"
