@@ -25,7 +25,7 @@ Q = $(if $(filter 1,$(V)),,@)
 # ---- flags ------------------------------------------------------------------
 
 # pkg-config is asked once, when first needed: help, setup and clean work without it.
-PKGS := liburing libssl libcrypto jansson libsystemd libkeyutils p11-kit-1 libnl-genl-3.0
+PKGS := liburing libssl libcrypto jansson libsystemd libkeyutils p11-kit-1 libnl-genl-3.0 devmapper
 pkg = $(shell pkg-config $(1))$(if $(filter-out 0,$(.SHELLSTATUS)),$(error libraries are missing: run `make setup`))
 PKG_CFLAGS = $(eval PKG_CFLAGS := $(patsubst -I%,-isystem %,$(call pkg,--cflags $(PKGS))))$(PKG_CFLAGS)
 # libaio has no .pc file.

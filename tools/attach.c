@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <systemd/sd-daemon.h>
 #include <unistd.h>
 
 #include "attach_daemon.h"
@@ -18,14 +19,16 @@
 #include "reach.h"
 #include "verbs.h"
 
-static const struct attach_via *const vias[] = { &attach_via_nbd };
+enum { BARRIER_US = 5 * 1000000 };
+
+static const struct attach_via *const vias[] = { &attach_via_nbd, &attach_via_dm };
 
 const char *attach_option_via(struct tool_options *options, const char *value)
 {
 	for (size_t i = 0; i < ARRAY_LEN(vias); i++)
 		if (strcmp(value, vias[i]->name) == 0)
 			options->via = vias[i];
-	return options->via ? NULL : "not a way to attach";
+	return options->via ? NULL : "neither nbd nor dm";
 }
 
 /* ---- finding ---- */
@@ -141,6 +144,20 @@ static int refuse_taken_name(const struct attach_job *job, struct problem *probl
 	return -EEXIST;
 }
 
+/*
+ * In a unit of Type=notify: the daemon is the service, not this process, which ends now.
+ * It ends only when systemd has taken that in, or else it would take the service for ended.
+ */
+static void tell_systemd(const struct attach_job *job, const struct attached *attached)
+{
+	const pid_t daemon = attach_daemon_pid(job->place);
+
+	if (daemon > 0)
+		sd_notifyf(0, "MAINPID=%ld", (long)daemon);
+	sd_notifyf(0, "READY=1\nSTATUS=Attached as %s", attached->device);
+	sd_notify_barrier(0, BARRIER_US);
+}
+
 /* With the image's place locked. */
 static int attach_locked(const struct attach_job *job, struct problem *problem)
 {
@@ -156,8 +173,10 @@ static int attach_locked(const struct attach_job *job, struct problem *problem)
 		r = there.via->attach(job, &there, &attached, problem);
 	else if (r == 0)
 		r = via->attach(job, NULL, &attached, problem);
-	if (r == 0)
+	if (r == 0) {
 		printf("%s\n", attached.device);
+		tell_systemd(job, &attached);
+	}
 	return r;
 }
 

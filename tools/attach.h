@@ -72,5 +72,6 @@ struct attach_via {
 };
 
 extern const struct attach_via attach_via_nbd;
+extern const struct attach_via attach_via_dm;
 
 #endif

@@ -4,17 +4,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <linux/fs.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "attach.h"
 #include "attach_daemon.h"
+#include "attach_device.h"
 #include "nbd_dial.h"
 #include "nbd_link.h"
 #include "udev_settle.h"
@@ -23,8 +21,6 @@ enum {
 	/* See docs/attach.md, "When the daemon dies". */
 	TIMEOUT_S = 120,
 	DEAD_CONN_S = 300,
-	TRIES = 200,
-	TRY_MS = 50,
 };
 
 static const char device_format[] = "/dev/nbd%u";
@@ -136,33 +132,6 @@ static int dial_all(const struct attach_endpoint *endpoint, struct nbd_link_setu
 	return r;
 }
 
-/* Has it the size it shall have, and does it open? The first to open it looks for partitions. */
-static bool is_usable(const struct attached *attached, uint64_t wanted_bytes)
-{
-	int fd = open(attached->device, O_RDONLY | O_CLOEXEC);
-	uint64_t bytes = 0;
-	bool usable;
-
-	if (fd < 0)
-		return false;
-	usable = ioctl(fd, BLKGETSIZE64, &bytes) == 0 && bytes == wanted_bytes;
-	close(fd);
-	return usable;
-}
-
-static bool wait_until(bool (*is_so)(const struct attached *attached, uint64_t arg),
-		       const struct attached *attached, uint64_t arg)
-{
-	const struct timespec pause = { .tv_nsec = TRY_MS * 1000000 };
-
-	for (int i = 0; i < TRIES; i++) {
-		if (is_so(attached, arg))
-			return true;
-		nanosleep(&pause, NULL);
-	}
-	return false;
-}
-
 static int refuse(const struct attach_job *job, int error, struct problem *problem)
 {
 	problem_set(problem, "image", job->path, "the kernel's nbd has refused it: %s%s",
@@ -181,7 +150,7 @@ static int connect_new(const struct nbd_link *link, const struct attach_job *job
 	if (r < 0)
 		return refuse(job, r, problem);
 	snprintf(name, sizeof(name), "nbd%u", index);
-	if (look_at(name, attached) && wait_until(is_usable, attached, setup->export.bytes))
+	if (look_at(name, attached) && attach_device_wait_usable(attached, setup->export.bytes))
 		return 0;
 	nbd_link_disconnect(link, index);
 	problem_set(problem, "device", name,
@@ -274,30 +243,14 @@ static bool is_gone(const struct attached *attached, uint64_t unused)
 	return !look_at(name_of(attached), &now);
 }
 
-/* Mounted, or below another device: somebody has it exclusively. *ret_fd: -1 with @force. */
-static int claim(const struct attached *attached, bool force, int *ret_fd, struct problem *problem)
-{
-	*ret_fd = force ? -1 : open(attached->device, O_RDONLY | O_EXCL | O_CLOEXEC);
-	if (*ret_fd >= 0 || force)
-		return 0;
-	if (errno == EBUSY)
-		problem_set(problem, "device", attached->device,
-			    "is in use: unmount it, or say --force and lose what is not yet "
-			    "written");
-	else
-		problem_set(problem, "device", attached->device, "cannot be opened: %s",
-			    strerror(errno));
-	return -EBUSY;
-}
-
 static int detach(const struct attached *attached, bool force, struct problem *problem)
 {
 	struct nbd_link link = { 0 };
 	int fd = -1;
 	int r = nbd_link_open(&link, problem);
 
-	if (r == 0)
-		r = claim(attached, force, &fd, problem);
+	if (r == 0 && !force)
+		r = attach_device_claim(attached, &fd, problem);
 	if (r == 0) {
 		r = nbd_link_disconnect(&link, index_of(attached));
 		if (r < 0)
@@ -310,7 +263,7 @@ static int detach(const struct attached *attached, bool force, struct problem *p
 	if (r < 0)
 		return r;
 	/* Of one that is in use there is something left until it is no more. */
-	if (!force && !wait_until(is_gone, attached, 0)) {
+	if (!force && !attach_device_wait(is_gone, attached, 0)) {
 		problem_set(problem, "device", attached->device,
 			    "is disconnected, and still open somewhere");
 		return -EBUSY;

@@ -9,7 +9,7 @@
 set -euo pipefail
 
 build="gcc make pkg-config liburing-dev libssl-dev libaio-dev libjansson-dev libsystemd-dev libkeyutils-dev"
-build+=" libp11-kit-dev libnl-3-dev libnl-genl-3-dev"
+build+=" libp11-kit-dev libnl-3-dev libnl-genl-3-dev libdevmapper-dev"
 check="libcriterion-dev libseccomp-dev e2fsprogs xfsprogs libnbd-bin libnbd-dev python3-libnbd qemu-utils fio jq xxd python3 strace nbdkit patch keyutils curl openssl"
 check+=" softhsm2 opensc valgrind libvhdi-utils"
 lint="clang clang-format clang-tidy cppcheck shellcheck gcovr"

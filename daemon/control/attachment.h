@@ -12,7 +12,7 @@
 #include "base/uuid.h"
 
 enum {
-	ATTACH_NAME_BYTES_MAX = 64,
+	ATTACH_NAME_BYTES_MAX = 63, /* as dm-sealblk has it */
 	/* With the final NUL. The device mapper keeps no more than 128 as a device's UUID. */
 	ATTACH_IDENTITY_BYTES = sizeof("sealblk:") + UUID_TEXT_BYTES + ATTACH_NAME_BYTES_MAX,
 };

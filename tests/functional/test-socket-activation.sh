@@ -93,12 +93,14 @@ fi
 if command -v systemd-analyze >/dev/null; then
 	mkdir units
 	cp "$SRC_DIR"/docs/systemd/* units/
-	sed -i "s|/usr/local/bin/sealblkd|$sealblkd|" units/*.service
+	sed -i "s|/usr/local/bin/|$BUILD_DIR/|" units/*.service
 	cp units/sealblkd@.service units/sealblkd@vm.service
 	cp units/sealblkd@.socket units/sealblkd@vm.socket
+	cp units/sealblk@.service units/sealblk@vm.service
 	SYSTEMD_UNIT_PATH="$TEST_DIR/units:" systemd-analyze verify --man=no --recursive-errors=no \
-		./units/sealblkd@vm.socket ./units/sealblkd@vm.service >verify.log 2>&1 ||
+		./units/sealblkd@vm.socket ./units/sealblkd@vm.service ./units/sealblk@vm.service \
+		>verify.log 2>&1 ||
 		{ cat verify.log; fail "systemd-analyze does not like the units"; }
-	! grep sealblkd verify.log || fail "systemd-analyze has remarks"
+	! grep sealblk verify.log || fail "systemd-analyze has remarks"
 	echo '- units'
 fi

@@ -2,48 +2,25 @@
 # SPDX-License-Identifier: MIT
 # shellcheck shell=dash
 #
-# Runs in the small guest of test-attach-nbd.sh. Not busybox's applets but the real programs are
-# called by path.
+# Runs in the small guest of test-attach-nbd.sh.
 set -e
-sealblk=/programs/sealblk
+# shellcheck source-path=SCRIPTDIR source=attach-common.sh
+. /job/attach-common.sh
 sealblkd=/programs/sealblkd
-cd /tmp
-head -c 64 /dev/urandom >key
-head -c 64 /dev/urandom >wrong
-
-fail() {
-	echo "failed: $*"
-	exit 1
-}
-
-# try STATUS COMMAND...: its output goes to the file "said", and nothing else.
-try() {
-	local wanted=$1 status=0
-	shift
-	"$@" >said 2>&1 || status=$?
-	[ $status = "$wanted" ] || fail "exit $status, not $wanted: $*: $(cat said)"
-}
-
-# said PATTERN: the last try printed one line, like this.
-said() {
-	if [ "$(wc -l <said)" != 1 ] || ! grep -Eq "$1" said; then
-		fail "not '$1' but: $(cat said)"
-	fi
-}
 
 # Nothing that attach has started or made is there any more.
 nothing_left() {
-	! pidof sealblkd >/dev/null || fail "a daemon is left"
-	[ -z "$(ls /run/sealblk/attach)" ] || fail "left: $(ls -R /run/sealblk/attach)"
+	no_daemon_left
 	! cat /sys/block/nbd*/backend 2>/dev/null || fail "a device is left"
-}
-
-uptime_s() {
-	cut -d. -f1 /proc/uptime
 }
 
 $sealblk create --size 48M --key-file key vm.seal
 $sealblk create --size 32M --key-file key other.seal
+
+# ---- as the README has it ---------------------------------------------------------------
+sh -e /job/readme.sh
+nothing_left
+echo '- README'
 
 # ---- what cannot be -------------------------------------------------------------------
 rmmod nbd
@@ -80,7 +57,7 @@ echo "attached as $device in $(($(uptime_s) - begin)) s"
 [ "$(cat /sys/block/nbd0/queue/fua)" = 1 ] || fail "no FUA"
 ls /sys/block/nbd0/mq
 cat /sys/block/nbd0/backend
-/programs/mke2fs -q -t ext4 -E lazy_itable_init=0,lazy_journal_init=0 "$device"
+/programs/mke2fs -q -F -t ext4 -E lazy_itable_init=0,lazy_journal_init=0 "$device"
 mount -t ext4 "$device" /mnt
 head -c 6000000 /dev/urandom >/mnt/file
 sha256sum /mnt/file >sum
@@ -149,9 +126,7 @@ device=$($sealblk attach --key-file key vm.seal)
 mount -t ext4 "$device" /mnt
 echo 'before' >/mnt/before
 sync
-# shellcheck disable=SC2046  # it has a helper
-kill -9 $(pidof sealblkd)
-while pidof sealblkd >/dev/null; do sleep 0.1; done
+kill_daemons
 sleep 1
 try 1 $sealblk attach vm.seal
 said 'wants a key'
