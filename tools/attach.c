@@ -152,9 +152,12 @@ static void tell_systemd(const struct attach_job *job, const struct attached *at
 {
 	const pid_t daemon = attach_daemon_pid(job->place);
 
+	/* In one message: when the first half has been taken in, we are not the main process. */
 	if (daemon > 0)
-		sd_notifyf(0, "MAINPID=%ld", (long)daemon);
-	sd_notifyf(0, "READY=1\nSTATUS=Attached as %s", attached->device);
+		sd_notifyf(0, "READY=1\nSTATUS=Attached as %s\nMAINPID=%ld", attached->device,
+			   (long)daemon);
+	else
+		sd_notifyf(0, "READY=1\nSTATUS=Attached as %s", attached->device);
 	sd_notify_barrier(0, BARRIER_US);
 }
 

@@ -57,14 +57,15 @@ static struct dm_task *new_task(int type, const char *name)
 /* Returns 0 or a negative errno. */
 static int run_task(struct dm_task *task)
 {
-	int error;
+	int r = 0;
 
 	if (!task)
 		return -ENODEV;
-	if (dm_task_run(task))
-		return 0;
-	error = dm_task_get_errno(task);
-	return error ? -error : -EIO;
+	if (!dm_task_run(task))
+		r = dm_task_get_errno(task) ? -dm_task_get_errno(task) : -EIO;
+	/* It keeps /dev/mapper/control open, which a daemon would inherit. */
+	dm_lib_release();
+	return r;
 }
 
 static bool has_target(void)

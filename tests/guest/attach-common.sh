@@ -45,3 +45,11 @@ kill_daemons() {
 uptime_s() {
 	cut -d. -f1 /proc/uptime
 }
+
+# no_leak: the daemon has no file that is attach's.
+no_leak() {
+	local pid
+	for pid in $(pidof sealblkd); do
+		! readlink /proc/"$pid"/fd/* | grep /dev/mapper || fail "inherited by a daemon"
+	done
+}

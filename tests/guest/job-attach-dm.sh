@@ -36,6 +36,7 @@ echo '- refusals'
 # ---- one disk, all its life -------------------------------------------------------------
 begin=$(uptime_s)
 device=$($sealblk attach --via dm --key-file key vm.seal)
+no_leak
 echo "attached as $device in $(($(uptime_s) - begin)) s"
 [ "$device" = /dev/mapper/vm ] || fail "as $device"
 /programs/dmsetup table

@@ -49,6 +49,7 @@ echo '- refusals'
 # ---- one disk, all its life -------------------------------------------------------------
 begin=$(uptime_s)
 device=$($sealblk attach --key-file key vm.seal)
+no_leak
 echo "attached as $device in $(($(uptime_s) - begin)) s"
 [ "$device" = /dev/nbd0 ] || fail "as $device"
 [ "$(cat /sys/block/nbd0/size)" = 98304 ] || fail "a size of $(cat /sys/block/nbd0/size)"
@@ -82,9 +83,20 @@ $sealblk check --key-file key vm.seal
 mount -t ext4 "$device" /mnt
 sha256sum -c sum >/dev/null
 umount /mnt
+try 0 $sealblk detach vm.seal
 echo '- a life'
 
+# ---- as a service: the daemon becomes the main process in the very message that says ready ----------
+/programs/hear_notify /run/notify $sealblk attach --key-file key vm.seal >heard
+grep -Eq "^READY=1 .*MAINPID=" heard || fail "systemd was told: $(cat heard)"
+sed -n 's/.*MAINPID=//p' heard | grep -qx "$(pidof sealblkd | tr ' ' '\n' | sort -n | head -n 1)" ||
+	fail "not the daemon ($(pidof sealblkd)): $(cat heard)"
+try 0 $sealblk detach vm.seal
+nothing_left
+echo '- service'
+
 # ---- two, by their names ---------------------------------------------------------------------
+[ "$($sealblk attach --key-file key vm.seal)" = "$device" ] || fail "another device than before"
 second=$($sealblk attach --key-file key other.seal second)
 [ "$second" = /dev/nbd1 ] || fail "the second as $second"
 yes sealed | head -c 1048576 >pattern

@@ -13,7 +13,7 @@ need qemu-system-x86_64
 readme_block attach 'sealblk attach' '/programs/sealblk attach' 'sealblk detach' '/programs/sealblk detach' \
 	'mkfs.ext4 -q' '/programs/mke2fs -q -t ext4' vm.key key >"$TEST_DIR/readme.sh"
 guest_files=("$SRC_DIR/tests/guest/attach-common.sh" "$TEST_DIR/readme.sh")
-guest_programs=("$sealblk" "$sealblkd")
+guest_programs=("$sealblk" "$sealblkd" "$BUILD_DIR/tests/hear_notify")
 run_job job-attach-nbd.sh 200 "unused=" -smp 2
 grep -Eq 'WARNING:|BUG:|Oops|hung_task|blocked for more' "$guest_log" && fail "the kernel complains"
 echo "figures: $(job_value "$guest_log" figures)"
