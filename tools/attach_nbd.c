@@ -15,6 +15,7 @@
 #include "attach_device.h"
 #include "nbd_dial.h"
 #include "nbd_link.h"
+#include "nbd_probe.h"
 #include "udev_settle.h"
 
 enum {
@@ -99,13 +100,13 @@ static const char *name_of(const struct attached *attached)
 /* ---- attaching ---- */
 
 /* The kernel has a queue for each connection: more than processors are of no use. */
-static unsigned int count_connections(const struct nbdc_export *export)
+static unsigned int count_connections(const struct nbdc_export *export, unsigned int max)
 {
 	const long online = sysconf(_SC_NPROCESSORS_ONLN);
 
 	if (!(export->transmission_flags & NBD_FLAG_CAN_MULTI_CONN) || online < 2)
 		return 1;
-	return online < NBD_LINK_SOCKETS_MAX ? (unsigned int)online : NBD_LINK_SOCKETS_MAX;
+	return online < (long)max ? (unsigned int)online : max;
 }
 
 static void hang_up(struct nbd_link_setup *setup)
@@ -115,8 +116,8 @@ static void hang_up(struct nbd_link_setup *setup)
 	setup->nr_sockets = 0;
 }
 
-static int dial_all(const struct attach_endpoint *endpoint, struct nbd_link_setup *setup,
-		    struct problem *problem)
+static int dial_all(const struct attach_endpoint *endpoint, unsigned int max,
+		    struct nbd_link_setup *setup, struct problem *problem)
 {
 	unsigned int nr = 1;
 	int r = 0;
@@ -127,7 +128,7 @@ static int dial_all(const struct attach_endpoint *endpoint, struct nbd_link_setu
 		if (r == 0)
 			setup->nr_sockets++;
 		if (i == 0)
-			nr = count_connections(&setup->export);
+			nr = count_connections(&setup->export, max);
 	}
 	return r;
 }
@@ -139,6 +140,21 @@ static int refuse(const struct attach_job *job, int error, struct problem *probl
 	return error;
 }
 
+/* Otherwise it is not connected any more. */
+static bool all_answer(const struct nbd_link *link, unsigned int index, unsigned int nr_connections)
+{
+	struct nbd_probe probe;
+	bool answered;
+
+	nbd_probe_begin(&probe, index, nr_connections);
+	answered = nbd_probe_wait(&probe);
+	if (!answered)
+		nbd_link_disconnect(link, index);
+	nbd_probe_end(&probe);
+	return answered;
+}
+
+/* Returns -EAGAIN: it should be tried with one connection. */
 static int connect_new(const struct nbd_link *link, const struct attach_job *job,
 		       const struct nbd_link_setup *setup, struct attached *attached,
 		       struct problem *problem)
@@ -149,6 +165,8 @@ static int connect_new(const struct nbd_link *link, const struct attach_job *job
 
 	if (r < 0)
 		return refuse(job, r, problem);
+	if (setup->nr_sockets > 1 && !all_answer(link, index, setup->nr_sockets))
+		return -EAGAIN;
 	snprintf(name, sizeof(name), "nbd%u", index);
 	if (look_at(name, attached) && attach_device_wait_usable(attached, setup->export.bytes))
 		return 0;
@@ -174,23 +192,34 @@ static int reconnect(const struct nbd_link *link, const struct nbd_link_setup *s
 	return r;
 }
 
-static int connect_device(const struct attach_job *job, const struct attach_endpoint *endpoint,
-			  const struct attached *before, struct attached *attached,
-			  struct problem *problem)
+static int connect_with(const struct nbd_link *link, const struct attach_job *job,
+			const struct attach_endpoint *endpoint, unsigned int max_connections,
+			struct attached *attached, struct problem *problem)
 {
 	struct nbd_link_setup setup = { .timeout_s = TIMEOUT_S, .dead_conn_s = DEAD_CONN_S };
-	struct nbd_link link = { 0 };
-	int r = nbd_link_open(&link, problem);
+	int r = dial_all(endpoint, max_connections, &setup, problem);
 
 	attachment_encode(&job->who, setup.identity);
 	if (r == 0)
-		r = dial_all(endpoint, &setup, problem);
-	if (r == 0 && before)
-		r = reconnect(&link, &setup, before, problem);
-	else if (r == 0)
-		r = connect_new(&link, job, &setup, attached, problem);
+		r = attached->via ? reconnect(link, &setup, attached, problem)
+				  : connect_new(link, job, &setup, attached, problem);
 	/* The kernel holds on to those that it has taken. */
 	hang_up(&setup);
+	return r;
+}
+
+/* @attached: empty, or what is there already. */
+static int connect_device(const struct attach_job *job, const struct attach_endpoint *endpoint,
+			  struct attached *attached, struct problem *problem)
+{
+	struct nbd_link link = { 0 };
+	int r = nbd_link_open(&link, problem);
+
+	if (r == 0) {
+		r = connect_with(&link, job, endpoint, NBD_LINK_SOCKETS_MAX, attached, problem);
+		if (r == -EAGAIN)
+			r = connect_with(&link, job, endpoint, 1, attached, problem);
+	}
 	nbd_link_close(&link);
 	return r;
 }
@@ -223,9 +252,8 @@ static int attach(const struct attach_job *job, const struct attached *before,
 	}
 	if (r < 0)
 		return r;
-	if (before)
-		*ret_attached = *before;
-	r = connect_device(job, &endpoint, before, ret_attached, problem);
+	*ret_attached = before ? *before : (struct attached){ 0 };
+	r = connect_device(job, &endpoint, ret_attached, problem);
 	if (r == 0)
 		udev_settle(name_of(ret_attached));
 	else if (started)
