@@ -162,7 +162,7 @@ static void tell_systemd(const struct attach_job *job, const struct attached *at
 }
 
 /* With the image's place locked. */
-static int attach_locked(const struct attach_job *job, struct problem *problem)
+static int attach_locked(struct attach_job *job, struct problem *problem)
 {
 	struct attached there, attached;
 	int found = find_device((struct wanted){ .uuid = job->who.uuid, .ret_attached = &there },
@@ -172,6 +172,9 @@ static int attach_locked(const struct attach_job *job, struct problem *problem)
 		: found == 1 ? refuse_other(job, &there, problem)
 			     : refuse_taken_name(job, problem);
 
+	/* The name that it has, where another would be the default. */
+	if (found == 1)
+		job->who = there.who;
 	if (r == 0 && found)
 		r = there.via->attach(job, &there, &attached, problem);
 	else if (r == 0)

@@ -239,6 +239,21 @@ static int make_device(const struct attach_job *job, struct attached *attached,
 	return r;
 }
 
+/* The device is there; perhaps an attach that was killed has not put its table in force. */
+static int take_over(const struct attach_job *job, const struct attached *attached, bool served,
+		     struct problem *problem)
+{
+	int r = served ? 0 : serve(job, problem);
+
+	if (r < 0)
+		return r;
+	r = resume(job->who.name);
+	if (r == 0 && attach_device_wait_usable(attached, job->disk_bytes))
+		return 0;
+	problem_set(problem, "device", attached->device, "cannot be used: detach it first");
+	return -ENXIO;
+}
+
 static int attach(const struct attach_job *job, const struct attached *before,
 		  struct attached *ret_attached, struct problem *problem)
 {
@@ -251,7 +266,7 @@ static int attach(const struct attach_job *job, const struct attached *before,
 		return served ? refuse_served(job, problem)
 			      : make_device(job, ret_attached, problem);
 	*ret_attached = *before;
-	return served ? 0 : serve(job, problem);
+	return take_over(job, before, served != 0, problem);
 }
 
 /* ---- detaching ---- */

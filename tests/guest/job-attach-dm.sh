@@ -64,6 +64,8 @@ echo '- a life'
 
 # ---- two, and a daemon that dies ---------------------------------------------------------------
 [ "$($sealblk attach --via dm --key-file key other.seal second)" = /dev/mapper/second ] || fail "no second"
+kill_daemons
+[ "$($sealblk attach --key-file key other.seal)" = /dev/mapper/second ] || fail "not found by its image"
 [ "$($sealblk attach --via dm --key-file key vm.seal)" = "$device" ] || fail "another device later"
 try 0 $sealblk detach /dev/mapper/second
 mount -t ext4 "$device" /mnt

@@ -99,6 +99,7 @@ echo '- service'
 [ "$($sealblk attach --key-file key vm.seal)" = "$device" ] || fail "another device than before"
 second=$($sealblk attach --key-file key other.seal second)
 [ "$second" = /dev/nbd1 ] || fail "the second as $second"
+[ "$($sealblk attach other.seal)" = "$second" ] || fail "not found by its image"
 yes sealed | head -c 1048576 >pattern
 dd if=pattern of="$second" bs=64k 2>/dev/null
 try 0 $sealblk detach second
