@@ -86,6 +86,15 @@ umount /mnt
 try 0 $sealblk detach vm.seal
 echo '- a life'
 
+# ---- two at once for one image -----------------------------------------------------------------
+$sealblk attach --key-file key vm.seal >one &
+$sealblk attach --key-file key vm.seal >two
+wait $!
+[ "$(cat one two)" = "$device
+$device" ] || fail "not one device: $(cat one two)"
+try 0 $sealblk detach vm.seal
+nothing_left
+
 # ---- as a service: the daemon becomes the main process in the very message that says ready ----------
 /programs/hear_notify /run/notify $sealblk attach --key-file key vm.seal >heard
 grep -Eq "^READY=1 .*MAINPID=" heard || fail "systemd was told: $(cat heard)"
