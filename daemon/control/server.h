@@ -48,10 +48,10 @@ struct control_actions {
 		       bool *ret_changed, struct problem *problem);
 	/* The answer to the verb "policy": a reference, NULL: no memory; likewise. */
 	json_t *(*tell_policy)(void *arg);
-	/* For the verb "export"; -EOPNOTSUPP where it is NULL. Only begin() is a change. */
-	const struct control_moments *moments;
 	/* The answer to the verb "sockets" about @image: likewise. */
 	json_t *(*tell_sockets)(void *arg, const struct image *image);
+	/* For the verb "export"; -EOPNOTSUPP where it is NULL. Only begin() is a change. */
+	const struct control_moments *moments;
 	void *arg;
 };
 
