@@ -115,7 +115,8 @@ all: $(PROGRAMS)
 
 $(BUILD)/sealblkd: $(call objects,$(DAEMON_SRC)) $(ARCHIVE)
 $(BUILD)/sealblk: $(call objects,$(TOOLS_SRC)) $(ARCHIVE)
-$(UNIT): $(call objects,$(UNIT_SRC)) $(ARCHIVE)
+# With the module's pure part, which is not ours to format.
+$(UNIT): $(call objects,$(UNIT_SRC) kernel-shim/parse.c) $(ARCHIVE)
 $(UNIT): TEST_LIBS = $(CRITERION_LIBS)
 $(SIMS): $(BUILD)/tests/sim-%: $(BUILD)/obj/tests/sim/run_%.o $(call objects,$(SIM_SRC)) $(ARCHIVE)
 $(TEST_TOOLS): $(BUILD)/tests/%: $(BUILD)/obj/tests/tools/%.o $(ARCHIVE)
@@ -173,6 +174,8 @@ always:
 
 -include $(patsubst %.c,$(BUILD)/obj/%.d,$(SRC))
 
+include kernel-shim/shim.mk
+
 # ---- use --------------------------------------------------------------------
 
 # Whoever wants the libraries there sets up first and then runs make again: what
@@ -210,6 +213,7 @@ help:
 	@echo 'make               build $(BUILD)/sealblkd and $(BUILD)/sealblk'
 	@echo 'make setup         install the Debian packages that are missing, or say which'
 	@echo 'make run           build, and show what sealblk does'
+	@echo 'make shim          build the kernel module $(SHIM_MODULE)'
 	@echo 'make check         build and run every test'
 	@echo 'make check-asan    the same with AddressSanitizer and UBSan, in build-asan/'
 	@echo 'make check-tsan    what the daemon does in several threads, with ThreadSanitizer, in build-tsan/'
@@ -217,6 +221,7 @@ help:
 	@echo 'make check-mutants break each rule of the code, and see a test fail'
 	@echo 'make check-long    the same as check, with the long version of each test, and fuzz'
 	@echo 'make fuzz          feed each decoder what libFuzzer thinks of; fuzz-smoke: seconds of it, part of check'
+	@echo 'make check-shim    the kernel module: its pure parts, and virtual machines'
 	@echo 'make check-layers  pure folders are pure'
 	@echo 'make check-headers each header compiles alone'
 	@echo 'make lint          clang-tidy, cppcheck, gcc -fanalyzer, shellcheck'
@@ -266,7 +271,7 @@ check-built: tests $(if $(SANITIZE),,check-layers check-headers)
 	$(Q)tests/run.sh --build $(BUILD) --jobs $(JOBS) $(UNIT) $(SIMS) $(TEST_SCRIPTS) \
 		--engine libaio $(AIO_SCRIPTS)
 
-tests: all test-tools $(UNIT) $(SIMS) $(LOADS) $(MODEL) $(TRACE_LOAD) $(TRACE_REPLAY) $(PRELOADS) $(POWERCUT) $(BUILD)/libs
+tests: all shim test-tools $(UNIT) $(SIMS) $(LOADS) $(MODEL) $(TRACE_LOAD) $(TRACE_REPLAY) $(PRELOADS) $(POWERCUT) $(BUILD)/libs
 
 .PHONY: test-tools
 test-tools: $(TEST_TOOLS)
@@ -311,7 +316,7 @@ format: setup
 	$(Q)clang-format -i $(SRC) $(HEADERS)
 
 lint: setup
-	$(Q)$(MAKE) lint-tidy lint-cppcheck lint-analyzer lint-shell
+	$(Q)$(MAKE) lint-tidy lint-cppcheck lint-analyzer lint-shell lint-shim
 
 LINT_SRC := $(CORE_SRC) $(DAEMON_SRC) $(TOOLS_SRC)
 

@@ -15,6 +15,7 @@ check+=" softhsm2 opensc valgrind libvhdi-utils"
 lint="clang clang-format clang-tidy cppcheck shellcheck gcovr"
 guest="qemu-system-x86 cpio cryptsetup-bin dmsetup fdisk kmod mmdebstrap mtools nbd-client"
 guest+=" syslinux syslinux-common"
+shim="linux-headers-amd64 sparse"
 bench="nbd-server"
 
 case ${1:-} in
@@ -22,7 +23,7 @@ case ${1:-} in
 bench) ;;
 *) echo "setup: what is $1? Only \"bench\" may be asked for besides" >&2; exit 2 ;;
 esac
-read -ra wanted <<<"$build $check $lint $guest $bench"
+read -ra wanted <<<"$build $check $lint $guest $shim $bench"
 
 if ! command -v dpkg-query >/dev/null; then
 	echo "setup: this is not a Debian system; sealblk needs: ${wanted[*]}" >&2
