@@ -193,6 +193,10 @@ static ssize_t call_socket(const struct ring_op *op)
 		return recvmsg(op->fd, op->message, MSG_DONTWAIT);
 	if (op->kind == RING_SENDMSG)
 		return sendmsg(op->fd, op->message, MSG_DONTWAIT | MSG_NOSIGNAL);
+	if (op->kind == RING_COMMAND) {
+		errno = ENOTSUP;
+		return -1;
+	}
 	if (!is_readable(op->fd)) {
 		errno = EAGAIN;
 		return -1;

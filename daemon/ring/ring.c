@@ -46,6 +46,7 @@ bool ring_op_advance(struct ring_op *op, int res, int *ret_result)
 	case RING_WRITE:
 		return !turned_away && transfer_advance(op, res, ret_result);
 	case RING_FDATASYNC:
+	case RING_COMMAND:
 		break;
 	case RING_ADVISE:
 		res = 0;
@@ -100,6 +101,7 @@ int ring_op_call(const struct ring_op *op)
 	case RING_RECVMSG:
 	case RING_SENDMSG:
 	case RING_POLL:
+	case RING_COMMAND:
 		break;
 	}
 	return -ENOTSUP;

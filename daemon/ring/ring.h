@@ -36,7 +36,10 @@ enum ring_kind {
 	RING_RECVMSG,	/* into @message, in order; the same result */
 	RING_SENDMSG,	/* @message, without SIGPIPE; result: bytes taken, may be short */
 	RING_POLL,	/* until @fd is readable; result: 0 */
+	RING_COMMAND, /* of @fd's driver: @command, with RING_COMMAND_BYTES at @data; its result */
 };
+
+enum { RING_COMMAND_BYTES = 16 }; /* what an ordinary SQE has room for */
 
 /* Else it is for sockets and the like, and may wait for a peer for ever. */
 static inline bool ring_kind_is_for_files(enum ring_kind kind)
@@ -52,9 +55,10 @@ struct ring_op {
 	bool direct;	/* @fd is O_DIRECT, or as slow: each READ and WRITE waits for a device */
 	uint64_t offset_bytes;
 	uint64_t range_bytes;	/* PUNCH, ALLOCATE, ADVISE */
-	uint8_t *data;		/* READ, WRITE, RECV */
+	uint8_t *data;		/* READ, WRITE, RECV, COMMAND */
 	uint32_t bytes;		/* READ, WRITE, RECV: length of @data */
 	struct msghdr *message; /* RECVMSG, SENDMSG: the owner's, with what it points to */
+	uint32_t command;	/* COMMAND */
 
 	/*
 	 * READ and WRITE are whole or failed: short transfers are continued below
@@ -160,6 +164,9 @@ bool MUST_CHECK ring_op_at_once(struct ring_op *op);
  * refuse io_uring, -ENOMEM, -EMFILE. The caller owns *ret_ring: ring_free().
  */
 int MUST_CHECK ring_uring_new(unsigned int entries, struct ring **ret_ring);
+
+/* The same, and it takes RING_COMMAND, which all other rings answer with an error. */
+int MUST_CHECK ring_uring_new_commanding(unsigned int entries, struct ring **ret_ring);
 
 /*
  * The same without io_uring: libaio and epoll, see aio.c. Only operations of files are

@@ -207,6 +207,7 @@ static uint8_t trace_kind_of(enum ring_kind kind)
 	case RING_RECVMSG:
 	case RING_SENDMSG:
 	case RING_POLL:
+	case RING_COMMAND:
 		break;
 	}
 	return 0;

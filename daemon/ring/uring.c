@@ -16,7 +16,9 @@
 #include <fcntl.h>
 #include <liburing.h>
 #include <poll.h>
+#include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "ring/queue.h"
@@ -109,6 +111,12 @@ static void prepare(struct io_uring_sqe *sqe, const struct ring_op *op)
 		break;
 	case RING_POLL:
 		io_uring_prep_poll_add(sqe, op->fd, POLLIN);
+		break;
+	case RING_COMMAND:
+		io_uring_prep_rw(IORING_OP_URING_CMD, sqe, op->fd, NULL, 0, 0);
+		sqe->cmd_op = op->command;
+		memcpy((uint8_t *)sqe + offsetof(struct io_uring_sqe, cmd), op->data,
+		       RING_COMMAND_BYTES);
 		break;
 	}
 }
@@ -368,22 +376,26 @@ static int wait(struct ring *ring, int timeout_ms)
  * No SQE flag is allowed, and no registering.
  */
 static const enum io_uring_op allowed_ops[] = {
-	IORING_OP_READ,	   IORING_OP_WRITE,    IORING_OP_FSYNC,	       IORING_OP_FALLOCATE,
-	IORING_OP_FADVISE, IORING_OP_ACCEPT,   IORING_OP_RECV,	       IORING_OP_RECVMSG,
-	IORING_OP_SENDMSG, IORING_OP_POLL_ADD, IORING_OP_ASYNC_CANCEL,
+	IORING_OP_READ,		IORING_OP_WRITE,
+	IORING_OP_FSYNC,	IORING_OP_FALLOCATE,
+	IORING_OP_FADVISE,	IORING_OP_ACCEPT,
+	IORING_OP_RECV,		IORING_OP_RECVMSG,
+	IORING_OP_SENDMSG,	IORING_OP_POLL_ADD,
+	IORING_OP_ASYNC_CANCEL, IORING_OP_URING_CMD, /* the last one: of a commanding ring alone */
 };
 
-static int restrict_ring(struct io_uring *kernel)
+static int restrict_ring(struct io_uring *kernel, bool commanding)
 {
+	const unsigned int nr = ARRAY_LEN(allowed_ops) - !commanding;
 	struct io_uring_restriction allowed[ARRAY_LEN(allowed_ops)] = { 0 };
 
-	for (size_t i = 0; i < ARRAY_LEN(allowed_ops); i++) {
+	for (unsigned int i = 0; i < nr; i++) {
 		allowed[i].opcode = IORING_RESTRICTION_SQE_OP;
 		allowed[i].sqe_op = (uint8_t)allowed_ops[i];
 	}
 	/* As in enable(): liburing 2.3 does not export io_uring_register_restrictions(). */
 	return io_uring_register((unsigned int)kernel->ring_fd, IORING_REGISTER_RESTRICTIONS,
-				 allowed, ARRAY_LEN(allowed));
+				 allowed, nr);
 }
 
 /* From the best for one thread per ring down to what every kernel has. */
@@ -420,7 +432,7 @@ static const struct ring_ops uring_ops = {
 	.free = free_ring,
 };
 
-int ring_uring_new(unsigned int entries, struct ring **ret_ring)
+static int new_ring(unsigned int entries, bool commanding, struct ring **ret_ring)
 {
 	struct uring *u;
 	int r;
@@ -435,7 +447,7 @@ int ring_uring_new(unsigned int entries, struct ring **ret_ring)
 		return r;
 	}
 
-	r = restrict_ring(&u->kernel);
+	r = restrict_ring(&u->kernel, commanding);
 	if (r < 0) {
 		io_uring_queue_exit(&u->kernel);
 		free(u);
@@ -448,4 +460,14 @@ int ring_uring_new(unsigned int entries, struct ring **ret_ring)
 		u->slots[i].next_free = i + 1 < entries ? (uint16_t)(i + 1) : SLOT_NONE;
 	*ret_ring = &u->ring;
 	return 0;
+}
+
+int ring_uring_new(unsigned int entries, struct ring **ret_ring)
+{
+	return new_ring(entries, false, ret_ring);
+}
+
+int ring_uring_new_commanding(unsigned int entries, struct ring **ret_ring)
+{
+	return new_ring(entries, true, ret_ring);
 }

@@ -16,7 +16,7 @@ static const char *const kind_names[] = {
 	[RING_READ] = "read",	    [RING_WRITE] = "write",	  [RING_FDATASYNC] = "fdatasync",
 	[RING_PUNCH] = "punch",	    [RING_ALLOCATE] = "allocate", [RING_ADVISE] = "advise",
 	[RING_ACCEPT] = "accept",   [RING_RECV] = "recv",	  [RING_RECVMSG] = "recvmsg",
-	[RING_SENDMSG] = "sendmsg", [RING_POLL] = "poll",
+	[RING_SENDMSG] = "sendmsg", [RING_POLL] = "poll",	  [RING_COMMAND] = "command",
 };
 
 /* ---- effects -------------------------------------------------------------- */

@@ -81,7 +81,7 @@ struct sim {
 	uint64_t steps;
 	uint64_t crash_at;
 	bool crashed;
-	uint64_t counts[RING_POLL + 1];
+	uint64_t counts[RING_COMMAND + 1];
 
 	struct sim_file files[SIM_FILES_MAX];
 	uint32_t nr_files;

@@ -275,13 +275,40 @@ Test(ring_engines, plain_calls_move_bytes_to_and_from_files)
 
 Test(ring_engines, plain_calls_refuse_to_wait_for_a_peer)
 {
-	static const enum ring_kind kinds[] = { RING_ACCEPT, RING_RECV, RING_RECVMSG, RING_SENDMSG,
-						RING_POLL };
+	static const enum ring_kind kinds[] = { RING_ACCEPT,  RING_RECV, RING_RECVMSG,
+						RING_SENDMSG, RING_POLL, RING_COMMAND };
 	struct engine engine = { .ring = sync_ring(), .fd = 0 };
 
 	for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
 		cr_expect_eq(run(&engine, kinds[i], 0, NULL, 0), -ENOTSUP);
 	ring_free(engine.ring);
+}
+
+static int command(struct ring *ring)
+{
+	uint8_t payload[RING_COMMAND_BYTES] = { 0 };
+	struct probe probe = {
+		.op = { .kind = RING_COMMAND, .fd = scratch_file(), .data = payload },
+	};
+	int result;
+
+	probe_submit(ring, &probe);
+	result = probe_result(ring, &probe);
+	close(probe.op.fd);
+	ring_free(ring);
+	return result;
+}
+
+Test(ring_engines, commands_are_for_rings_that_are_made_for_them)
+{
+	struct ring *ring;
+
+	cr_assert_eq(ring_uring_new_commanding(ENTRIES, &ring), 0);
+	/* A file has none; but it was asked. */
+	cr_expect_eq(command(ring), -EOPNOTSUPP);
+	cr_assert_eq(ring_uring_new(ENTRIES, &ring), 0);
+	cr_expect_eq(command(ring), -EACCES);
+	cr_expect_eq(command(aio_ring(ENTRIES)), -ENOTSUP);
 }
 
 Test(ring_engines, cancelling_on_plain_calls_changes_nothing)

@@ -49,6 +49,8 @@ static const struct {
 	{ "broken pipe", RING_SENDMSG, 0, 0, -EPIPE, -EPIPE, 0 },
 	{ "poll forgets the events", RING_POLL, 0, 0, 0x11, 0, 0 },
 	{ "cancelled poll", RING_POLL, 0, 0, -ECANCELED, -ECANCELED, 0 },
+	{ "a command says what it says", RING_COMMAND, 0, 0, 1, 1, 0 },
+	{ "a command is not given twice", RING_COMMAND, 0, 0, -EAGAIN, -EAGAIN, 0 },
 };
 
 Test(ring, a_result_ends_an_operation_or_asks_for_the_rest)
