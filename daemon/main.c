@@ -43,6 +43,8 @@ static void say_ready(const struct options *options, const struct server *server
 		printf("sealblkd: listening on unix socket %s\n", options->sockets[i]);
 	for (unsigned int i = 0; i < options->nr_listen; i++)
 		printf("sealblkd: listening on TCP %s\n", options->listen[i]);
+	for (unsigned int i = 0; i < options->nr_dms; i++)
+		printf("sealblkd: serving the device %s\n", options->dms[i].name);
 	puts("sealblkd: ready");
 	fflush(stdout);
 	notify_say(notify_fd, "READY=1\nSTATUS=Serving %u export(s) with %u worker(s)",

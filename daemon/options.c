@@ -15,6 +15,7 @@
 enum {
 	OPT_SOCKET = 1,
 	OPT_LISTEN,
+	OPT_DM,
 	OPT_EXPORT,
 	OPT_POLICY,
 	OPT_KEY_FILE,
@@ -48,6 +49,7 @@ enum {
 static const struct option long_options[] = {
 	{ "socket", required_argument, NULL, OPT_SOCKET },
 	{ "listen", required_argument, NULL, OPT_LISTEN },
+	{ "dm", required_argument, NULL, OPT_DM },
 	{ "tls-certificate", required_argument, NULL, OPT_TLS_CERTIFICATE },
 	{ "tls-key", required_argument, NULL, OPT_TLS_KEY },
 	{ "tls-client-ca", required_argument, NULL, OPT_TLS_CLIENT_CA },
@@ -86,6 +88,8 @@ static const char help_text[] =
 	"Where to listen (at least one, unless systemd hands over sockets: socket activation):\n"
 	"  --socket PATH            unix socket\n"
 	"  --listen HOST:PORT       TCP; [ADDRESS]:PORT for IPv6\n"
+	"  --dm NAME[=EXPORT]       serve the device-mapper device of the target sealblk whose\n"
+	"                           table says NAME (default: the export \"\"); may be repeated\n"
 	"\n"
 	"TLS (1.2 or 1.3; demanded of TCP clients, and there for those of unix sockets;\n"
 	"SIGHUP reads its files again, for new connections):\n"
@@ -212,6 +216,27 @@ static int add_to(const char **list, unsigned int *nr, const char *argument)
 	return -1;
 }
 
+static int add_dm(struct options *options, const char *argument)
+{
+	const size_t name_bytes = strcspn(argument, "=");
+	struct dm_option *dm = &options->dms[options->nr_dms];
+
+	if (options->nr_dms == DM_DEVICES_MAX)
+		return usage("too many devices at --dm %s", argument);
+	/* It is the name of a node in a folder of such nodes. */
+	if (name_bytes == 0 || name_bytes > SHIM_NAME_BYTES_MAX || argument[0] == '.' ||
+	    memchr(argument, '/', name_bytes))
+		return usage("--dm %s: must be NAME or NAME=EXPORT", argument);
+	memcpy(dm->name, argument, name_bytes);
+	dm->export = argument[name_bytes] ? argument + name_bytes + 1 : "";
+	for (unsigned int i = 0; i < options->nr_dms; i++) {
+		if (strcmp(options->dms[i].name, dm->name) == 0)
+			return usage("--dm %s: given twice", dm->name);
+	}
+	options->nr_dms++;
+	return -1;
+}
+
 static int set_workers(struct options *options, const char *argument)
 {
 	char *end;
@@ -267,6 +292,8 @@ static int take_option(struct options *options, int opt, const char *argument)
 		return add_to(options->sockets, &options->nr_sockets, argument);
 	case OPT_LISTEN:
 		return add_to(options->listen, &options->nr_listen, argument);
+	case OPT_DM:
+		return add_dm(options, argument);
 	case OPT_EXPORT:
 		return add_named_export(options, argument);
 	case OPT_POLICY:
@@ -356,11 +383,14 @@ static int check_tls(const struct tls_options *tls)
 
 static int check_whole(const struct options *options)
 {
+	const unsigned int nr_sockets =
+		options->nr_sockets + options->nr_listen + listen_nr_inherited();
+
 	if (options->nr_exports == 0 && !options->policy)
 		return usage("no image to serve");
-	if (options->nr_sockets + options->nr_listen + listen_nr_inherited() == 0)
-		return usage("nowhere to listen: give --socket or --listen");
-	if (options->nr_sockets + options->nr_listen + listen_nr_inherited() > LISTENERS_MAX)
+	if (nr_sockets + options->nr_dms == 0)
+		return usage("nowhere to listen: give --socket, --listen or --dm");
+	if (nr_sockets > LISTENERS_MAX)
 		return usage("too many sockets");
 	if (options->nr_keys == 0)
 		return usage("no key: give --key-file, --passphrase-file, --credential, --keyring, "
@@ -368,6 +398,8 @@ static int check_whole(const struct options *options)
 	if (options->cache_none && options->trace)
 		return usage(
 			"--trace records what goes through the page cache: not with --cache none");
+	if (options->nr_dms > 0 && options->engine == ENGINE_AIO)
+		return usage("--dm takes its requests from io_uring: not with --io-engine libaio");
 	if (options->read_only && options->accept_loss)
 		return usage("--accept-loss recovers an image, --read-only never writes to one");
 	return check_tls(&options->tls);

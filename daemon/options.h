@@ -9,6 +9,7 @@
 #include "keys/key_source.h"
 #include "net/tls.h"
 #include "sealblk/limits.h"
+#include "sealblk/shim_uapi.h"
 
 enum exit_code {
 	EXIT_OK = 0,
@@ -24,6 +25,12 @@ struct export_option {
 	const char *image;
 };
 
+/* A device of dm-sealblk, and what it is to show. */
+struct dm_option {
+	char name[SHIM_NAME_BYTES_MAX + 1];
+	const char *export;
+};
+
 enum engine { ENGINE_AUTO, ENGINE_URING, ENGINE_AIO };
 
 /* Strings are argv's. */
@@ -32,6 +39,8 @@ struct options {
 	unsigned int nr_sockets;
 	const char *listen[LISTENERS_MAX]; /* HOST:PORT */
 	unsigned int nr_listen;
+	struct dm_option dms[DM_DEVICES_MAX];
+	unsigned int nr_dms;
 	struct export_option exports[EXPORTS_MAX];
 	unsigned int nr_exports;
 	struct key_source keys[KEY_SOURCES_MAX];

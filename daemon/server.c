@@ -13,6 +13,7 @@
 #include "actions.h"
 #include "base/log.h"
 #include "describe.h"
+#include "dm/device.h"
 #include "net/tls.h"
 #include "open.h"
 #include "resources.h"
@@ -168,18 +169,22 @@ static int choose_engine(struct server *server)
 		return EXIT_OK;
 	r = ring_uring_new(1, &ring);
 	if (r == 0) {
-		server->new_ring = ring_uring_new;
-		server->ring_entries = RING_ENTRIES + RING_SOCKET_ENTRIES;
+		server->new_ring = server->options->nr_dms > 0 ? ring_uring_new_commanding
+							       : ring_uring_new;
+		server->ring_entries = RING_ENTRIES + RING_SOCKET_ENTRIES +
+				       server->options->nr_dms * SHIM_QUEUE_DEPTH_MAX;
 		ring_free(ring);
 		return EXIT_OK;
 	}
-	if (wanted == ENGINE_AUTO && is_refusal(r)) {
+	if (wanted == ENGINE_AUTO && server->options->nr_dms == 0 && is_refusal(r)) {
 		log_line(LOG_LEVEL_WARNING, "this system refuses io_uring (%s): libaio is used",
 			 strerror(-r));
 		return EXIT_OK;
 	}
 	log_line(LOG_LEVEL_ERROR, "cannot use io_uring: %s%s", strerror(-r),
-		 is_refusal(r) ? "; --io-engine libaio does without" : "");
+		 !is_refusal(r)		       ? ""
+		 : server->options->nr_dms > 0 ? "; --dm needs it"
+					       : "; --io-engine libaio does without");
 	return EXIT_FAILED;
 }
 
@@ -220,6 +225,15 @@ static int open_images(struct server *server)
 
 	resources_reserve(server->account->nr_exports, count_workers(server->options));
 	r = server_open_images(server, &problem);
+	return r < 0 ? tell(r, &problem) : EXIT_OK;
+}
+
+/* Behind the images: a device's requests may begin with what the last daemon left. */
+static int open_dms(struct server *server)
+{
+	struct problem problem;
+	int r = dm_open_all(server, &problem);
+
 	return r < 0 ? tell(r, &problem) : EXIT_OK;
 }
 
@@ -278,6 +292,8 @@ static int set_up(struct server *server)
 		code = read_account(server);
 	if (code == EXIT_OK)
 		code = open_images(server);
+	if (code == EXIT_OK)
+		code = open_dms(server);
 	if (code == EXIT_OK)
 		code = listen_all(server);
 	if (code == EXIT_OK)
@@ -420,6 +436,7 @@ int server_stop(struct server *server)
 	atomic_store(&server->stopping, true);
 	server->control = control_stop(server->control);
 	stop_workers(server);
+	dm_close_all(server);
 	/* Only now: a worker accepts from them until it ends. */
 	for (unsigned int i = 0; i < server->nr_listeners; i++)
 		listen_close(&server->listeners[i]);
@@ -437,6 +454,7 @@ int server_stop(struct server *server)
 		free(server->lanes[i]);
 	}
 	control_events_done(&server->events);
+	dm_free_all(server);
 	free(server->workers);
 	server->tls = tls_context_put(server->tls);
 	json_decref(server->unix_sockets);

@@ -23,6 +23,7 @@
 #include "options.h"
 #include "ring/trace.h"
 
+struct dm_device;
 struct worker;
 
 struct tls_context;
@@ -56,6 +57,9 @@ struct server {
 	struct control_events events; /* any thread may publish */
 	struct control_actions actions;
 	struct control *control;
+
+	struct dm_device *dms; /* options->nr_dms */
+	unsigned int nr_dms;   /* of those, that are open */
 
 	struct tls_context *tls; /* NULL: none; main thread: workers have their own reference */
 	bool kernel_tls;	 /* there is, for TCP */

@@ -16,6 +16,8 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "dm/device.h"
+#include "dm/serve.h"
 #include "net/conn_lend.h"
 #include "net/conn_send.h"
 #include "net/tls.h"
@@ -334,13 +336,16 @@ static bool wind_down(struct worker *worker)
 	for (unsigned int i = 0; i < server->nr_exports && now_ms >= worker->stop_at_ms; i++)
 		worker->lanes[i].ending = !worker->background;
 	stop_conns(worker, now_ms);
-	if (!worker->drained && worker->nr_conns == 0) {
+	if (!worker->drained && worker->nr_conns == 0 && dm_stop(worker)) {
 		worker->drained = true;
 		if (!worker->background)
 			atomic_fetch_add(&server->nr_drained, 1);
 	}
 	if (worker->background && !background_stop(worker->background))
 		return false;
+	/* All that was begun is committed; what was not goes to the next daemon. */
+	if (worker->number == 0 && atomic_load(&server->nr_drained) == server->nr_workers)
+		dm_close_all(server);
 	/* A round or sweep of ours may still serve others. */
 	return atomic_load(&server->nr_drained) == server->nr_workers && server_is_quiet(server) &&
 	       worker->ring->nr_in_flight == 1 && !inbox_has_items(&worker->inbox);
@@ -375,6 +380,7 @@ static void *run(void *arg)
 	listen_for_wake(worker);
 	if (worker->number == 0)
 		accept_start(worker);
+	dm_start(worker);
 	for (;;) {
 		bool stopping = atomic_load(&server->stopping);
 		int wait_ms = TICK_MS;

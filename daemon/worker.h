@@ -57,6 +57,9 @@ struct worker {
 	unsigned int nr_warnings; /* since @warnings_ms, shown or not */
 	uint64_t warnings_ms;
 
+	unsigned int nr_dm_requests; /* of its tags, under way */
+	bool dm_over;		     /* no more of them is begun: see dm/serve.h */
+
 	struct acceptor acceptors[LISTENERS_MAX]; /* worker 0 only */
 };
 

@@ -109,6 +109,11 @@ enum {
 };
 _Static_assert(POLICY_BYTES_MAX > EXPORTS_MAX * 2 * PATH_BYTES_MAX, "with room to spare");
 
+/* Devices of dm-sealblk; theirs are in shim_uapi.h. */
+enum {
+	DM_DEVICES_MAX = 16, /* of a daemon: all their tags fit its rings */
+};
+
 /* The control sockets. */
 enum {
 	CONTROL_CLIENTS_MAX = 64,      /* at once, at all sockets of a daemon; each has a thread */
