@@ -61,6 +61,7 @@ static struct shim_device *alloc_device(struct dm_target *ti, const struct shim_
 	INIT_LIST_HEAD(&device->targets);
 	INIT_LIST_HEAD(&device->waiting);
 	spin_lock_init(&device->lock);
+	ratelimit_state_init(&device->complaints, 5 * HZ, 2 * SHIM_MISTAKES);
 	INIT_DELAYED_WORK(&device->timeout_work, shim_timeout_work);
 	return device;
 }

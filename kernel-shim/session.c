@@ -12,11 +12,14 @@
 #include "shim.h"
 
 #include <linux/mm.h>
+#include <linux/moduleparam.h>
 #include <linux/sched.h>
 #include <linux/slab.h>
 #include <linux/vmalloc.h>
 
-enum { RENEW_S = 30 };
+static unsigned int renew_s = 30;
+module_param(renew_s, uint, 0444);
+MODULE_PARM_DESC(renew_s, "seconds after which a command that waits is given back, at most twice");
 
 /* Who opens a node, and who ends a session. */
 DEFINE_MUTEX(shim_sessions_lock);
@@ -43,9 +46,10 @@ static const struct {
 
 int shim_session_mistake(struct shim_session *session, enum shim_mistake mistake)
 {
-	if (!test_and_set_bit(mistake, &session->mistakes))
-		DMERR_LIMIT("%s: refused process %d: %s", session->device->name,
-			    task_tgid_nr(current), mistakes[mistake].what);
+	if (!test_and_set_bit(mistake, &session->mistakes) &&
+	    __ratelimit(&session->device->complaints))
+		DMERR("%s: refused process %d: %s", session->device->name,
+		      task_tgid_nr(current), mistakes[mistake].what);
 	return -mistakes[mistake].error;
 }
 
@@ -84,6 +88,13 @@ static void give_back(struct shim_session *session, struct list_head *tags, int 
 	}
 }
 
+static void start_renewal(struct shim_session *session)
+{
+	const unsigned int seconds = clamp(renew_s, 1U, 3600U);
+
+	queue_delayed_work(shim_workqueue, &session->renew_work, seconds * HZ);
+}
+
 static void renew(struct work_struct *work)
 {
 	struct shim_session *session =
@@ -97,7 +108,7 @@ static void renew(struct work_struct *work)
 		return;
 	}
 	unpark(session, false, &tags);
-	queue_delayed_work(shim_workqueue, &session->renew_work, RENEW_S * HZ);
+	start_renewal(session);
 	spin_unlock(&device->lock);
 	/* The file may be closed with its last command: free_session() waits for this work. */
 	give_back(session, &tags, SHIM_RENEW);
@@ -164,7 +175,7 @@ struct shim_session *shim_session_new(struct shim_device *device)
 	INIT_DELAYED_WORK(&session->renew_work, renew);
 	session->device = device;
 	get_device(&device->dev);
-	queue_delayed_work(shim_workqueue, &session->renew_work, RENEW_S * HZ);
+	start_renewal(session);
 	return session;
 }
 

@@ -24,6 +24,7 @@
 #include <linux/io_uring.h>
 #include <linux/list.h>
 #include <linux/mutex.h>
+#include <linux/ratelimit.h>
 #include <linux/spinlock.h>
 #include <linux/types.h>
 #include <linux/uidgid.h>
@@ -52,6 +53,8 @@ struct shim_device {
 	unsigned int queue_depth;
 	unsigned int max_io_bytes;
 	bool writable;
+
+	struct ratelimit_state complaints; /* of all its daemons; a few of each kind */
 
 	/* Under shim_devices_lock. */
 	struct list_head list;

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 #
-# Makes DIR/vmlinuz, Debian's stock kernel, and DIR/initramfs.cpio for small
+# Makes DIR/vmlinuz, Debian's stock kernel (DIR/version), and DIR/initramfs.cpio for small
 # guests: busybox, modules, and this machine's nbd-client, dmsetup and ext4
 # tools. Kernel and busybox come from their packages, which are not installed.
 #
@@ -48,6 +48,7 @@ for package in packages/*.deb; do
 	dpkg-deb -x "$package" unpacked
 done
 version=$(basename unpacked/lib/modules/*)
+echo "$version" >../version
 cp unpacked/boot/vmlinuz-* ../vmlinuz
 chmod 644 ../vmlinuz
 depmod -b unpacked "$version"

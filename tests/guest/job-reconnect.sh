@@ -3,16 +3,18 @@
 #
 # Runs in the small guest of test-reconnect.sh: a load on a block device, $rounds rounds of
 # the daemon's death, and the load's verdict. $way: how the kernel's client of a daemon in
-# here comes back, "nbdkit" or "netlink"; or "qemu": the device is /dev/vda, who kills is
+# here comes back, "nbdkit" or "netlink"; "dm": the device is dm-sealblk's; or "qemu": the device is /dev/vda, who kills is
 # outside, is told with "writes=N" how the load gets on, and says "end" on /dev/vdb.
 set -e
 : "${way:?}" "${rounds:?}" "${seed:?}"
 export XDG_RUNTIME_DIR=/run
 device=/dev/nbd0
+listen="--socket /run/vm.sock"
 
 serve() {
 	: >/run/log	# now, and not when the daemon has started
-	/programs/sealblkd --socket /run/vm.sock --key-file /key /disk.seal >>/run/log 2>&1 &
+	# shellcheck disable=SC2086  # two words
+	/programs/sealblkd $listen --key-file /key /disk.seal >>/run/log 2>&1 &
 	daemon=$!
 	until grep -q ready /run/log; do
 		[ -d /proc/$daemon ] || { cat /run/log; return 1; }
@@ -54,6 +56,15 @@ nbdkit)
 	make_disk
 	/job/attach
 	;;
+dm)
+	device=/dev/dm-0
+	listen="--dm vm"
+	insmod /job/dm-sealblk.ko
+	/programs/dmsetup create vm --notable
+	/programs/dmsetup reload vm --table "0 16384 sealblk vm"
+	make_disk
+	/programs/dmsetup resume vm
+	;;
 netlink)
 	make_disk
 	/programs/nbd-client -unix /run/vm.sock $device
@@ -74,7 +85,10 @@ for i in $(seq "$rounds"); do
 	die_under_load "$i"
 	serve
 	grep -q recovered /run/log
-	[ "$way" = nbdkit ] || /programs/powercut reconnect /run/vm.sock $device
+	[ "$way" != netlink ] || /programs/powercut reconnect /run/vm.sock $device
 done
 touch /run/stop
 wait $load
+[ "$way" != dm ] || /programs/dmsetup status vm
+dmesg | grep -E 'WARNING|BUG|Oops|blocked for more|lockup' && exit 1
+exit 0
