@@ -229,6 +229,7 @@ help:
 	@echo 'make bench         both programs beside their peers, 30 minutes; BENCH_FLAGS for bench.py'
 	@echo 'make bench-xts     the XTS kernels beside OpenSSL, in GB/s'
 	@echo 'make install       to DESTDIR/PREFIX/bin (PREFIX is $(PREFIX))'
+	@echo 'make install-dkms  the module'\''s sources to DESTDIR/usr/src'
 	@echo 'make clean         remove what was built'
 	@echo 'V=1 shows the commands; the head of Makefile names the other settings.'
 

@@ -49,8 +49,8 @@ static u8 op_of(const struct bio *bio)
 	case REQ_OP_WRITE_ZEROES:
 		return SHIM_OP_ZERO;
 	default:
-		/* Nothing else is mapped; device-mapper's flushes are writes without data. */
-		return bio->bi_opf & REQ_PREFLUSH ? SHIM_OP_FLUSH : SHIM_OP_WRITE;
+		/* Nothing else is mapped; device-mapper makes a flush a write without data. */
+		return bio_sectors(bio) ? SHIM_OP_WRITE : SHIM_OP_FLUSH;
 	}
 }
 

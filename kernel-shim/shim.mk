@@ -24,6 +24,16 @@ $(SHIM_MODULE): $(SHIM_SRC) $(SHIM_UAPI)
 	$(Q)cp $(SHIM_UAPI) $(SHIM_DIR)/include/sealblk/
 	$(Q)$(MAKE) -s -C $(KERNEL_HEADERS) M='$(abspath $(SHIM_DIR))' W=1 $(SHIM_FLAGS) modules
 
+# Sources for DKMS to build; `dkms install dm-sealblk/VERSION` does.
+SHIM_VERSION = $(shell sed -n 's/.*SEALBLK_VERSION "\(.*\)"/\1/p' include/sealblk/version.h)
+.PHONY: install-dkms
+install-dkms: to = $(DESTDIR)/usr/src/dm-sealblk-$(SHIM_VERSION)
+install-dkms:
+	install -d '$(to)/include/sealblk'
+	install -m 644 $(SHIM_SRC) kernel-shim/LICENSE '$(to)'
+	install -m 644 $(SHIM_UAPI) '$(to)/include/sealblk'
+	sed 's/@VERSION@/$(SHIM_VERSION)/' kernel-shim/dkms.conf >'$(to)/dkms.conf'
+
 -include $(BUILD)/obj/kernel-shim/parse.d
 
 # ---- checks -----------------------------------------------------------------

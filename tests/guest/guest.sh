@@ -15,6 +15,7 @@ guest_dir=$SRC_DIR/build/guest
 guest_pid=	# of the guest started last
 guest_log=	# its serial console
 guest_programs=()	# what the next small guests have in /programs, beside what all of them have
+guest_kernel=	# words for the kernel's command line
 guest_files=()	# and in /job, beside the job
 
 # is_newer FOLDER FILE...: than all these files of this folder.
@@ -95,7 +96,7 @@ start_job() {
 		cat "$guest_dir/initramfs/initramfs.cpio" - >"$TEST_DIR/initramfs.cpio"
 	start_guest "$TEST_DIR/console" -m 256 -kernel "$guest_dir/initramfs/vmlinuz" \
 		-initrd "$TEST_DIR/initramfs.cpio" \
-		-append 'console=ttyS0 quiet panic=-1 cryptomgr.notests mitigations=off' "$@"
+		-append 'console=ttyS0 quiet panic=-1 cryptomgr.notests mitigations=off'" $guest_kernel" "$@"
 }
 
 # finish_job SECONDS: waits for its end, and wants it to have succeeded.

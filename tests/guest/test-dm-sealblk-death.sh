@@ -17,6 +17,7 @@ seed=${SEED:-$RANDOM}
 echo "SEED=$seed"
 guest_programs=("$sealblk" "$sealblkd" "$BUILD_DIR/tests/powercut")
 need_shim
+guest_kernel=slub_debug=FZP	# who uses freed memory, or more than he has, is reported
 run_job job-reconnect.sh $((90 + 10 * rounds)) "way=dm rounds=$rounds seed=$seed" -m 512
 expect_equal 0 "$(job_value "$guest_log" wrong)" "sectors that read wrong"
 expect_equal 0 "$(job_value "$guest_log" failed)" "requests that failed"

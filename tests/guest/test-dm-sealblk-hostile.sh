@@ -16,6 +16,7 @@ seconds=5
 [[ ${SEALBLK_LONG:-} ]] && seconds=120
 guest_programs=("$BUILD_DIR/tests/bad_dm_daemon")
 need_shim
+guest_kernel=slub_debug=FZP	# who uses freed memory, or more than he has, is reported
 run_job job-dm-sealblk-hostile.sh $((90 + seconds)) "seconds=$seconds" -m 512 -smp 2
 echo "figures: $(job_value "$guest_log" cases) cases; $(job_value "$guest_log" garbage) random commands in" \
 	"$(job_value "$guest_log" lives) lives, $(job_value "$guest_log" not_refused) of them taken"
