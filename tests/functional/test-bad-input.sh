@@ -58,6 +58,12 @@ usage 'no key' --socket s good.seal
 usage 'only one image' --socket s --key-file key good.seal good.seal
 usage 'two exports' --socket s --key-file key --export a=good.seal --export a=good.seal
 usage 'NAME=IMAGE' --socket s --key-file key --export good.seal
+usage '--dm ../null: must be' --dm ../null --key-file key good.seal
+usage '--dm =x: must be' --dm =x --key-file key good.seal
+usage '--dm .: must be' --dm . --key-file key good.seal
+usage "--dm $(printf %064d 1): must be" --dm "$(printf %064d 1)" --key-file key good.seal
+usage '--dm a: given twice' --dm a --dm a=x --key-file key good.seal
+usage 'not with --io-engine libaio' --dm a --io-engine libaio --key-file key good.seal
 usage '--workers 0' --workers 0 --socket s --key-file key good.seal
 usage '--workers 65' --workers 65 --socket s --key-file key good.seal
 usage '--workers 2x' --workers 2x --socket s --key-file key good.seal
