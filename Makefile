@@ -74,12 +74,13 @@ PRELOAD_SRC := $(wildcard tests/preload/*.c)
 TRACE_LOAD_SRC := tests/trace/load.c tests/trace/common.c
 TRACE_REPLAY_SRC := $(filter-out tests/trace/load.c,$(wildcard tests/trace/*.c))
 POWERCUT_SRC := $(wildcard tests/powercut/*.c)
+BAD_DM_SRC := $(wildcard tests/shim/*.c)
 SRC := $(CORE_SRC) $(DAEMON_SRC) $(TOOLS_SRC) $(UNIT_SRC) $(SIM_SRC) $(SIM_RUN_SRC) \
 	$(TEST_TOOL_SRC) $(FUZZ_SRC) tests/fuzz/replay.c $(BENCH_SRC) $(BENCH_XTS_SRC) $(MODEL_SRC) \
-	$(PRELOAD_SRC) tests/trace/load.c $(TRACE_REPLAY_SRC) $(POWERCUT_SRC)
+	$(PRELOAD_SRC) tests/trace/load.c $(TRACE_REPLAY_SRC) $(POWERCUT_SRC) $(BAD_DM_SRC)
 
 HEADERS := $(wildcard include/sealblk/*.h daemon/*.h daemon/*/*.h tools/*.h tests/sim/*.h tests/model/*.h tests/trace/*.h \
-	tests/powercut/*.h)
+	tests/powercut/*.h tests/shim/*.h)
 SCRIPTS := .ci/run $(wildcard tools/*.sh tests/*.sh tests/*/*.sh docs/examples/*)
 
 ARCHIVE := $(BUILD)/libsealblk.a
@@ -96,6 +97,7 @@ TRACE_LOAD := $(BUILD)/tests/trace-load
 TRACE_REPLAY := $(BUILD)/tests/trace-replay
 PRELOADS := $(patsubst tests/preload/%.c,$(BUILD)/tests/%.so,$(PRELOAD_SRC))
 POWERCUT := $(BUILD)/tests/powercut
+BAD_DM := $(BUILD)/tests/bad_dm_daemon
 TEST_SCRIPTS := $(wildcard tests/sim/mutants.sh tests/functional/test-*.sh tests/interop/test-*.sh \
 	tests/guest/test-*.sh)
 
@@ -132,10 +134,11 @@ $(MODEL): $(call objects,$(MODEL_SRC))
 $(TRACE_LOAD): $(call objects,$(TRACE_LOAD_SRC))
 $(TRACE_REPLAY): $(call objects,$(TRACE_REPLAY_SRC)) $(ARCHIVE)
 $(POWERCUT): $(call objects,$(POWERCUT_SRC))
+$(BAD_DM): $(call objects,$(BAD_DM_SRC))
 $(LOADS) $(MODEL) $(TRACE_LOAD): TEST_LIBS = -lnbd
 
 $(PROGRAMS) $(UNIT) $(SIMS) $(TEST_TOOLS) $(FUZZERS) $(REPLAYS) $(LOADS) $(BENCH_XTS) $(MODEL) $(TRACE_LOAD) $(TRACE_REPLAY) \
-	$(POWERCUT): $(BUILD)/sources
+	$(POWERCUT) $(BAD_DM): $(BUILD)/sources
 	$(call say,LINK,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ld_flags) -o $@ $(filter %.o %.a,$^) $(PKG_LIBS) $(TEST_LIBS)
@@ -272,7 +275,7 @@ check-built: tests $(if $(SANITIZE),,check-layers check-headers)
 	$(Q)tests/run.sh --build $(BUILD) --jobs $(JOBS) $(UNIT) $(SIMS) $(TEST_SCRIPTS) \
 		--engine libaio $(AIO_SCRIPTS)
 
-tests: all shim test-tools $(UNIT) $(SIMS) $(LOADS) $(MODEL) $(TRACE_LOAD) $(TRACE_REPLAY) $(PRELOADS) $(POWERCUT) $(BUILD)/libs
+tests: all shim test-tools $(UNIT) $(SIMS) $(LOADS) $(MODEL) $(TRACE_LOAD) $(TRACE_REPLAY) $(PRELOADS) $(POWERCUT) $(BAD_DM) $(BUILD)/libs
 
 .PHONY: test-tools
 test-tools: $(TEST_TOOLS)

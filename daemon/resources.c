@@ -70,7 +70,7 @@ static void reserve(const struct resource *resource, uint64_t needed, uint64_t w
 void resources_reserve(unsigned int nr_exports, unsigned int nr_workers)
 {
 	const uint64_t fixed = FILES_FIXED + FILES_PER_WORKER * (uint64_t)(nr_workers + 1) +
-			       LISTENERS_MAX + 2 * CONTROL_CLIENTS_MAX;
+			       LISTENERS_MAX + DM_DEVICES_MAX + 2 * CONTROL_CLIENTS_MAX;
 	const uint64_t needed = fixed + FILES_PER_EXPORT * (uint64_t)nr_exports + WORKER_CONNS_MAX;
 	/* Chains of differencing VHDs, and all places of all workers. */
 	const uint64_t wanted = needed + BASE_LAYERS_MAX * (uint64_t)nr_exports +

@@ -168,6 +168,17 @@ files /dev/dm-1 xfs
 /programs/xfs_repair -n /dev/dm-1 >/dev/null 2>&1
 log_is_clean "ext4 and XFS"
 
+# ---- other targets on top, keys that are taken away -------------------------------
+$dmsetup create top --table "0 8192 linear /dev/dm-1 2048"
+dd if=/dev/urandom of=/data bs=1M count=1 2>/dev/null
+dd if=/data of=/dev/dm-2 bs=256k oflag=direct conv=fsync 2>/dev/null
+dd if=/dev/dm-1 bs=1M skip=1 count=1 iflag=direct 2>/dev/null | cmp - /data
+/programs/sealblk key revoke /large.seal
+must_fail dd if=/dev/dm-2 of=/dev/null bs=4k count=1 iflag=direct
+/programs/sealblk key restore --key-file /key /large.seal
+dd if=/dev/dm-2 bs=1M count=1 iflag=direct 2>/dev/null | cmp - /data
+$dmsetup remove top
+
 # ---- table swaps and a new daemon under load ------------------------------------
 # load_starts: on a; its verdict comes from load_ends.
 load_starts() {
