@@ -16,7 +16,12 @@ SHIM_MODULE := $(SHIM_DIR)/dm-sealblk.ko
 .PHONY: shim
 shim: $(SHIM_MODULE)
 
-$(SHIM_MODULE): $(SHIM_SRC) $(SHIM_UAPI)
+# Another kernel, another module.
+$(SHIM_DIR)/kernel: always
+	@mkdir -p $(@D)
+	@echo '$(KERNEL_HEADERS)' | cmp -s - $@ || echo '$(KERNEL_HEADERS)' >$@
+
+$(SHIM_MODULE): $(SHIM_SRC) $(SHIM_UAPI) $(SHIM_DIR)/kernel
 	$(if $(KERNEL_HEADERS),,$(error no kernel headers: run `make setup`, or set KERNEL_HEADERS))
 	$(call say,KBUILD,'$@ for $(patsubst linux-headers-%,%,$(notdir $(KERNEL_HEADERS)))')
 	@mkdir -p $(SHIM_DIR)/include/sealblk
