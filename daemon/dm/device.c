@@ -2,6 +2,7 @@
 /* Opening and closing devices of dm-sealblk: see device.h. */
 #include "dm/device.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -57,6 +58,9 @@ static int introduce(const struct server *server, struct dm_device *device, stru
 	};
 	int r = ioctl(device->fd, SHIM_IOC_START, &start) < 0 ? -errno : 0;
 
+	/* The rings have been told to expect no more. */
+	if (r == 0 && (start.queue_depth == 0 || start.queue_depth > SHIM_QUEUE_DEPTH_MAX))
+		r = -EPROTO;
 	device->queue_depth = start.queue_depth;
 	device->max_io_bytes = start.max_io_bytes;
 	if (r == -EPROTONOSUPPORT)
@@ -110,6 +114,7 @@ static int map(struct dm_device *device, struct problem *problem)
 	device->requests = requests;
 	device->data = data;
 	if (r == 0) {
+		assert(device->queue_depth > 0);
 		device->tags = calloc(device->queue_depth, sizeof(*device->tags));
 		r = device->tags ? 0 : -ENOMEM;
 	}
