@@ -13,7 +13,7 @@
 
 need fio
 cd "$TEST_DIR"
-rounds=2 seconds=1
+rounds=1 seconds=2
 [[ ${SEALBLK_LONG:-} ]] && rounds=10 seconds=3
 guest_programs=("$sealblk" "$sealblkd" nbd-client fio)
 need_shim
