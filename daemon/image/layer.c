@@ -287,7 +287,7 @@ static const char *why_no_store(int error)
 	case -EBUSY:
 		return "another program has it open for writing";
 	case -EINVAL:
-		return "is neither a file nor a disk";
+		return "neither a file nor a disk";
 	default:
 		return strerror(-error);
 	}

@@ -81,8 +81,8 @@ refuse 1 '--size cannot make it smaller' create --base base.raw --size 1M --key-
 refuse 1 'none/new: .*No such file' create --size 1M --key-file key none/new
 refuse 1 'none: .*No such file' info none
 refuse 1 'neither a file nor a disk' info /dev/null
-refuse 3 'source /dev/null: is neither a file nor a disk' import /dev/null --key-file key new
-refuse 3 'base /dev/null: is neither a file nor a disk' create --base /dev/null --key-file key new
+refuse 3 'source /dev/null: neither a file nor a disk' import /dev/null --key-file key new
+refuse 3 'base /dev/null: neither a file nor a disk' create --base /dev/null --key-file key new
 refuse 1 'directory' map .
 (
 	ulimit -f 1024

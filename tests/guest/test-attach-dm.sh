@@ -7,12 +7,13 @@
 . "$(dirname "$0")/../lib.sh"
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/guest.sh"
+# shellcheck source-path=SCRIPTDIR
+. "$(dirname "$0")/shim.sh"
 
 need qemu-system-x86_64
-shim_module=$SRC_DIR/build/shim/dm-sealblk.ko
-[[ -e $shim_module ]] || skip "needs dm-sealblk.ko: make shim"
 guest_programs=("$sealblk" "$sealblkd")
-guest_files=("$SRC_DIR/tests/guest/attach-common.sh" "$shim_module")
+guest_files=("$SRC_DIR/tests/guest/attach-common.sh")
+need_shim
 run_job job-attach-dm.sh 200 "unused=" -smp 2
 grep -Eq 'WARNING:|BUG:|Oops|hung_task|blocked for more' "$guest_log" && fail "the kernel complains"
 echo "figures: $(job_value "$guest_log" figures)"

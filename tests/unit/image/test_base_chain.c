@@ -400,7 +400,7 @@ Test(base_chain, passes_on_why_a_parent_cannot_be_opened)
 	/* A pipe nobody writes must not be waited for. */
 	make("2.vhd", &child, 1, 1, '2');
 	cr_assert_eq(mkfifo(path_of("pipe"), 0600), 0);
-	expect_refused("2.vhd", -EINVAL, "pipe", ": Invalid argument");
+	expect_refused("2.vhd", -EINVAL, "pipe", ": neither a file nor a disk");
 	cr_assert_eq(unlink(path_of("pipe")), 0);
 	cr_assert_eq(symlink("pipe", path_of("pipe")), 0);
 	snprintf(why, sizeof(why), ": cannot be opened: %s", strerror(ELOOP));
