@@ -147,17 +147,18 @@ int tls_kernel_begin(int fd, const SSL_CIPHER *cipher, const uint8_t *secret, si
 
 void tls_kernel_wrap_alert(struct tls_kernel_alert *alert)
 {
-	alert->control.head = (struct cmsghdr){
-		.cmsg_len = CMSG_LEN(1),
-		.cmsg_level = SOL_TLS,
-		.cmsg_type = TLS_SET_RECORD_TYPE,
-	};
-	*CMSG_DATA(&alert->control.head) = SSL3_RT_ALERT;
+	struct cmsghdr *head;
+
 	alert->part = (struct iovec){ alert->bytes, sizeof(alert->bytes) };
 	alert->message = (struct msghdr){
 		.msg_iov = &alert->part,
 		.msg_iovlen = 1,
-		.msg_control = &alert->control,
-		.msg_controllen = CMSG_SPACE(1),
+		.msg_control = alert->control,
+		.msg_controllen = sizeof(alert->control),
 	};
+	head = CMSG_FIRSTHDR(&alert->message);
+	head->cmsg_len = CMSG_LEN(1);
+	head->cmsg_level = SOL_TLS;
+	head->cmsg_type = TLS_SET_RECORD_TYPE;
+	*CMSG_DATA(head) = SSL3_RT_ALERT;
 }

@@ -45,10 +45,7 @@ struct tls_kernel_alert {
 	struct msghdr message;
 	struct iovec part;
 	uint8_t bytes[2]; /* RFC 8446, 6: level, description */
-	union {
-		struct cmsghdr head;
-		char room[CMSG_SPACE(1)];
-	} control;
+	_Alignas(struct cmsghdr) uint8_t control[CMSG_SPACE(1)]; /* what kind of record it is */
 };
 
 /* Make @alert's message of its bytes: a record of its own, of an alert's type. */
