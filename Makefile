@@ -280,7 +280,6 @@ tests: all shim test-tools $(UNIT) $(SIMS) $(LOADS) $(MODEL) $(TRACE_LOAD) $(TRA
 .PHONY: test-tools
 test-tools: $(TEST_TOOLS)
 
-# Each fuzzer takes up the inputs that earlier runs found worth keeping.
 .PHONY: fuzz fuzz-smoke fuzz-built
 fuzz-smoke: setup
 	$(Q)$(MAKE) fuzz FUZZ_SECONDS=3
@@ -290,15 +289,7 @@ fuzz: setup
 		fuzz-built
 
 fuzz-built: $(FUZZERS)
-	$(Q)total=0; for f in $(FUZZERS); do \
-		name=$$(basename $$f); found=$(BUILD)/corpus/$$name; mkdir -p $$found; \
-		seeds=tests/fuzz/corpus/$$name; [ -d $$seeds ] || seeds=; \
-		$$f -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 \
-			-artifact_prefix=$(BUILD)/$$name- $$found $$seeds >$(BUILD)/$$name.log 2>&1 || \
-			{ cat $(BUILD)/$$name.log; exit 1; }; \
-		runs=$$(sed -n 's/^stat::number_of_executed_units: *//p' $(BUILD)/$$name.log); \
-		echo "fuzz: $$name: $$runs runs in $(FUZZ_SECONDS) s"; total=$$((total + runs)); \
-	done; echo "fuzz: $(words $(FUZZERS)) targets, $$total runs, 0 failures"
+	$(Q)tests/fuzz/run.sh $(BUILD) $(FUZZ_SECONDS) $(JOBS) $(FUZZERS)
 
 check-layers: $(ARCHIVE)
 	$(Q)tests/check-layers.sh $(BUILD)
