@@ -52,7 +52,7 @@ link() {
 build_programs() {
 	local objects
 	case $1 in
-	unit) mapfile -t objects < <(cd "$src_dir" && objects_of tests/unit/*) ;;
+	unit) mapfile -t objects < <(cd "$src_dir" && objects_of tests/unit/*; echo "$build_dir/obj/kernel-shim/parse.o") ;;
 	sim-*) mapfile -t objects < <(objects_of tests/sim; echo "$build_dir/obj/tests/sim/run_${1#sim-}.o") ;;
 	functional/*)
 		mapfile -t objects < <(objects_of daemon)
