@@ -317,7 +317,7 @@ LINT_SRC := $(CORE_SRC) $(DAEMON_SRC) $(TOOLS_SRC)
 
 lint-tidy:
 	$(call say,TIDY,'$(words $(LINT_SRC)) files')
-	$(Q)clang-tidy --quiet $(LINT_SRC) -- $(cc_flags) -Itools -Itests
+	$(Q)clang-tidy --quiet $(LINT_SRC) -- $(filter-out $(ZERO_INIT),$(cc_flags)) -Itools -Itests
 
 # Suppressed: cppcheck's table for mmap() does not know that anonymous memory takes fd -1.
 lint-cppcheck:

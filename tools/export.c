@@ -162,10 +162,12 @@ static bool has_file(const struct image *image, const char *path)
 		st.st_dev == image->store.device);
 }
 
-static int export_file(const struct tool_options *options, struct transfer *transfer,
+/* @wanted: all but where it comes from. */
+static int export_file(const struct tool_options *options, const struct transfer *wanted,
 		       struct problem *problem)
 {
 	CLEANUP(exporter_done) struct exporter exporter = { .session.uuid_lock = -1 };
+	struct transfer transfer = *wanted;
 	struct image_origin origin;
 	int r;
 
@@ -177,15 +179,15 @@ static int export_file(const struct tool_options *options, struct transfer *tran
 	r = open_image(&exporter, options, problem);
 	if (r < 0)
 		return r;
-	if (has_file(exporter.session.image, transfer->path))
-		return refuse_itself(transfer->path, problem);
-	transfer->source = &exporter.source;
-	transfer->identity = exporter.identity;
-	transfer->check_source = check_source;
-	transfer->arg = &exporter;
+	if (has_file(exporter.session.image, transfer.path))
+		return refuse_itself(transfer.path, problem);
+	transfer.source = &exporter.source;
+	transfer.identity = exporter.identity;
+	transfer.check_source = check_source;
+	transfer.arg = &exporter;
 	image_find_origin(exporter.session.image, &origin);
-	r = choose_footer(&origin, transfer, problem);
-	return r == 0 ? transfer_run(transfer, problem) : r;
+	r = choose_footer(&origin, &transfer, problem);
+	return r == 0 ? transfer_run(&transfer, problem) : r;
 }
 
 /* ---- a daemon ---- */
@@ -231,19 +233,20 @@ static int run_live(struct live *live, struct transfer *transfer, struct problem
 	return r;
 }
 
-static int export_live(struct reach *reach, struct transfer *transfer, struct problem *problem)
+static int export_live(struct reach *reach, const struct transfer *wanted, struct problem *problem)
 {
 	CLEANUP(live_done) struct live live = { 0 };
-	int r = live_begin(&live, reach, transfer->path, problem);
+	struct transfer transfer = *wanted;
+	int r = live_begin(&live, reach, transfer.path, problem);
 
 	if (r < 0)
 		return r;
-	if (live_has(&live, transfer->path))
-		return refuse_itself(transfer->path, problem);
-	transfer->source = &live.source;
-	transfer->check_source = take_for_granted;
-	transfer->once = true;
-	return run_live(&live, transfer, problem);
+	if (live_has(&live, transfer.path))
+		return refuse_itself(transfer.path, problem);
+	transfer.source = &live.source;
+	transfer.check_source = take_for_granted;
+	transfer.once = true;
+	return run_live(&live, &transfer, problem);
 }
 
 /* ---- the verb ---- */

@@ -159,7 +159,7 @@ static bool is_dirty_file_of(const char *name, const char uuid[UUID_TEXT_BYTES])
 static bool is_of_inode(int directory_fd, const char *name, uint64_t inode)
 {
 	int fd = openat(directory_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	struct dirty_header header;
+	struct dirty_header header = { 0 };
 	ssize_t n = -1;
 
 	if (fd >= 0) {
