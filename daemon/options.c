@@ -285,6 +285,41 @@ static int set_cache(struct options *options, const char *argument)
 	return -1;
 }
 
+static int take_switch(struct options *options, int opt)
+{
+	switch (opt) {
+	case OPT_INSECURE_TCP:
+		options->insecure_tcp = true;
+		return -1;
+	case OPT_READ_ONLY:
+		options->read_only = true;
+		return -1;
+	case OPT_REQUIRE_ENCRYPTION:
+		options->require_encryption = true;
+		return -1;
+	case OPT_STOP_ERRORS:
+		options->stop_errors = true;
+		return -1;
+	case OPT_ACCEPT_LOSS:
+		options->accept_loss = true;
+		return -1;
+	case OPT_NO_SANDBOX:
+		options->no_sandbox = true;
+		return -1;
+	case OPT_VERBOSE:
+		log_set_level(LOG_LEVEL_DEBUG);
+		return -1;
+	case OPT_HELP:
+		fputs(help_text, stdout);
+		return EXIT_OK;
+	case OPT_VERSION:
+		puts("sealblkd " SEALBLK_VERSION);
+		return EXIT_OK;
+	default:
+		return EXIT_USAGE;
+	}
+}
+
 static int take_option(struct options *options, int opt, const char *argument)
 {
 	switch (opt) {
@@ -329,41 +364,14 @@ static int take_option(struct options *options, int opt, const char *argument)
 		return set_tls_file(&options->tls.psk, argument);
 	case OPT_TLS_ALLOW:
 		return allow_name(options, argument);
-	case OPT_INSECURE_TCP:
-		options->insecure_tcp = true;
-		return -1;
 	case OPT_XTS:
 		options->xts = argument;
-		return -1;
-	case OPT_READ_ONLY:
-		options->read_only = true;
-		return -1;
-	case OPT_REQUIRE_ENCRYPTION:
-		options->require_encryption = true;
-		return -1;
-	case OPT_STOP_ERRORS:
-		options->stop_errors = true;
-		return -1;
-	case OPT_ACCEPT_LOSS:
-		options->accept_loss = true;
 		return -1;
 	case OPT_TRACE:
 		options->trace = argument;
 		return -1;
-	case OPT_NO_SANDBOX:
-		options->no_sandbox = true;
-		return -1;
-	case OPT_VERBOSE:
-		log_set_level(LOG_LEVEL_DEBUG);
-		return -1;
-	case OPT_HELP:
-		fputs(help_text, stdout);
-		return EXIT_OK;
-	case OPT_VERSION:
-		puts("sealblkd " SEALBLK_VERSION);
-		return EXIT_OK;
 	default:
-		return EXIT_USAGE;
+		return take_switch(options, opt);
 	}
 }
 

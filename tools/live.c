@@ -176,7 +176,7 @@ static int ask_extent(struct live *live, uint64_t first_sector, uint64_t limit_s
 		      bool *ret_hole, uint64_t *ret_sectors)
 {
 	char line[LINE_BYTES];
-	json_t *answer;
+	json_t *answer = NULL;
 	int r;
 
 	snprintf(line, sizeof(line), "{\"extent\":%" PRIu64 "}\n", sectors_to_bytes(first_sector));
@@ -198,7 +198,7 @@ static int ask_sectors(struct live *live, uint64_t first_sector, uint32_t nr_sec
 	const size_t nr_bytes = sectors_to_bytes(nr_sectors);
 	char line[LINE_BYTES];
 	uint64_t nr_told;
-	json_t *answer;
+	json_t *answer = NULL;
 	int r;
 
 	snprintf(line, sizeof(line), "{\"read\":%" PRIu64 ",\"length_bytes\":%zu}\n",
@@ -297,7 +297,7 @@ static int take_facts(struct live *live, const json_t *facts, struct problem *pr
 int live_begin(struct live *live, struct reach *reach, const char *destination,
 	       struct problem *problem)
 {
-	json_t *answer;
+	json_t *answer = NULL;
 	int r = reach_ask(reach, "export", problem);
 
 	*live = (struct live){

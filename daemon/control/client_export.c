@@ -288,7 +288,8 @@ int control_answer_export(struct control_client *client, const struct report *re
 {
 	const struct control_actions *actions = client->actions;
 	struct control_moment *moment;
-	int scratch_fd, r;
+	int scratch_fd = -1;
+	int r;
 
 	if (!actions->moments)
 		return -EOPNOTSUPP;

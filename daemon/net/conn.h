@@ -71,16 +71,16 @@ struct conn {
 	struct conn *next_to_send; /* in the worker's list of those */
 	struct conn *next_paused;  /* in the worker's list of those */
 	bool to_send;
-	bool paused; /* has begun enough for this turn */
-	int fd;	     /* -1: free */
+	bool paused;	   /* has begun enough for this turn */
+	bool chosen;	   /* an export is; else still shaking hands */
+	bool starved;	   /* stands in the worker's line */
+	bool winding_down; /* the server stops: what comes now is refused */
+	int fd;		   /* -1: free */
 	unsigned int id;
 	char peer[CONN_PEER_BYTES]; /* for log lines */
 	struct nbds_session session;
 	uint64_t deadline_ms; /* of the handshake */
-	bool chosen;	      /* an export is; else still shaking hands */
-	bool starved;	      /* stands in the worker's line ... */
-	uint64_t starved_ms;  /* ... and got nothing since then; 0: did not have to */
-	bool winding_down;    /* the server stops: what comes now is refused */
+	uint64_t starved_ms;  /* @starved, and got nothing since then; 0: did not have to */
 
 	struct tls *tls;   /* NULL: plaintext. From conn_tls_begin() to the end */
 	bool tls_ready;	   /* its handshake is done */
@@ -106,13 +106,13 @@ struct conn {
 
 	/* Sending. */
 	struct ring_op send_op;
-	bool sending;		      /* @send_op is in flight */
-	bool send_over;		      /* replies are dropped */
 	struct conn_slot *send_first; /* queue of replies */
 	struct conn_slot *send_last;
 	struct msghdr message;
 	struct iovec gather[CONN_SEND_PARTS_MAX];
 	struct nbds_out out; /* handshake */
+	bool sending;	     /* @send_op is in flight */
+	bool send_over;	     /* replies are dropped */
 
 	unsigned int nr_requests; /* slots held, from header to sent reply */
 	uint64_t block_bytes;	  /* of the arena, in those slots */

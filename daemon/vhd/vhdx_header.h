@@ -44,10 +44,10 @@ bool vhdx_has_signature(const void *bytes, size_t nr_bytes);
 /*
  * Choose the current header of the two, and read it: the only sound one, or the
  * one with the higher sequence number.
- * @headers: both, one behind the other. @file_bytes: at least VHDX_ALIGN_BYTES.
+ * @bytes: both, one behind the other. @file_bytes: at least VHDX_ALIGN_BYTES.
  * Returns 0; -EINVAL with *ret_problem: neither is sound, or the current one lies.
  */
-int MUST_CHECK vhdx_headers_decode(const uint8_t headers[VHDX_HEADERS * VHDX_HEADER_BYTES],
+int MUST_CHECK vhdx_headers_decode(const uint8_t bytes[VHDX_HEADERS * VHDX_HEADER_BYTES],
 				   uint64_t file_bytes, struct vhdx_info *ret_info,
 				   struct vhdx_problem *ret_problem);
 

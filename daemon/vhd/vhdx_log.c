@@ -202,6 +202,7 @@ static int take_sequence(const struct scan *scan, const struct sequence *sequenc
 		r = make_room(scan, sequence, overlay);
 	if (r < 0)
 		return r;
+	assert(overlay->updates);
 	piece = overlay->pieces;
 	r = take_entry(scan, at, overlay, &piece, ret_problem);
 	while (r == 0 && at != sequence->head_sector) {

@@ -53,7 +53,7 @@ struct vhdx_metadata {
  * Returns 0; -EINVAL with *ret_problem: the table is not sound, an item that is
  * needed is missing or has the wrong length, or one is not known but required.
  */
-int MUST_CHECK vhdx_metadata_find(const uint8_t table[VHDX_METADATA_TABLE_BYTES],
+int MUST_CHECK vhdx_metadata_find(const uint8_t bytes[VHDX_METADATA_TABLE_BYTES],
 				  const struct vhdx_place *region, struct vhdx_items *ret_items,
 				  struct vhdx_problem *ret_problem);
 
