@@ -119,9 +119,9 @@ class Bench:
 
     def measure(self):
         self.make_sources()
-        self.warm()
         for nr in range(self.options.rounds):
             for conversion in CONVERSIONS:
+                self.warm()
                 turns = ["sealblk", "qemu-img"] if conversion.qemu else ["sealblk"]
                 for who in turns[nr % len(turns):] + turns[:nr % len(turns)]:
                     self.one(conversion, who)
