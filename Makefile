@@ -195,9 +195,15 @@ run: setup
 .PHONY: bench
 bench:
 	$(Q)tools/setup.sh bench
-	$(Q)$(MAKE) all $(LOADS)
+	$(Q)$(MAKE) all $(LOADS) shim
 	$(Q)tests/bench/bench.py --build $(BUILD) --csv $(BUILD)/bench.csv --svg $(BUILD)/bench.svg $(BENCH_FLAGS)
 	$(Q)tests/bench/conversions.py --build $(BUILD) $(CONVERSIONS_FLAGS)
+	$(Q)$(MAKE) bench-shim
+
+# dm-sealblk beside the kernel's NBD client, in an emulated machine.
+.PHONY: bench-shim
+bench-shim: shim
+	$(Q)SEALBLK_LONG=1 tests/run.sh --build $(BUILD) tests/guest/test-dm-sealblk-speed.sh
 
 # The XTS kernels alone, beside OpenSSL.
 .PHONY: bench-xts
@@ -229,7 +235,7 @@ help:
 	@echo 'make check-headers each header compiles alone'
 	@echo 'make lint          clang-tidy, cppcheck, gcc -fanalyzer, shellcheck'
 	@echo 'make style         is it formatted?  make format: format it'
-	@echo 'make bench         both programs beside their peers, 30 minutes; BENCH_FLAGS for bench.py'
+	@echo 'make bench         both programs and dm-sealblk beside their peers, 40 minutes; BENCH_FLAGS for bench.py'
 	@echo 'make bench-xts     the XTS kernels beside OpenSSL, in GB/s'
 	@echo 'make install       to DESTDIR/PREFIX/bin (PREFIX is $(PREFIX))'
 	@echo 'make install-dkms  the module'\''s sources to DESTDIR/usr/src'

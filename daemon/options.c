@@ -226,7 +226,9 @@ static int add_dm(struct options *options, const char *argument)
 	/* It is the name of a node in a folder of such nodes. */
 	if (name_bytes == 0 || name_bytes > SHIM_NAME_BYTES_MAX || argument[0] == '.' ||
 	    memchr(argument, '/', name_bytes))
-		return usage("--dm %s: must be NAME or NAME=EXPORT", argument);
+		return usage("--dm %s: must be NAME or NAME=EXPORT; a NAME has 1 to %d bytes, "
+			     "no / and no . before all others",
+			     argument, SHIM_NAME_BYTES_MAX);
 	memcpy(dm->name, argument, name_bytes);
 	dm->export = argument[name_bytes] ? argument + name_bytes + 1 : "";
 	for (unsigned int i = 0; i < options->nr_dms; i++) {

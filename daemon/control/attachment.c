@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char prefix[] = "sealblk:";
+static const char prefix[] = "sealblk-";
 static const char good[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
 
 bool attachment_name_is_good(const char *name)

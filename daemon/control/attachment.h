@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What a device of this host that shows an image's disk is called, and how the kernel
- * keeps for us whose disk it is: with the device, "sealblk:UUID:NAME". No I/O.
+ * keeps for us whose disk it is: with the device, "sealblk-UUID:NAME". What stands before
+ * the hyphen is the device's type in lsblk. No I/O.
  */
 #ifndef CONTROL_ATTACHMENT_H
 #define CONTROL_ATTACHMENT_H
@@ -14,7 +15,7 @@
 enum {
 	ATTACH_NAME_BYTES_MAX = 63, /* as dm-sealblk has it */
 	/* With the final NUL. The device mapper keeps no more than 128 as a device's UUID. */
-	ATTACH_IDENTITY_BYTES = sizeof("sealblk:") + UUID_TEXT_BYTES + ATTACH_NAME_BYTES_MAX,
+	ATTACH_IDENTITY_BYTES = sizeof("sealblk-") + UUID_TEXT_BYTES + ATTACH_NAME_BYTES_MAX,
 };
 
 struct attachment {

@@ -39,6 +39,8 @@ device=$($sealblk attach --via dm --key-file key vm.seal)
 no_leak
 echo "attached as $device in $(($(uptime_s) - begin)) s"
 [ "$device" = /dev/mapper/vm ] || fail "as $device"
+/programs/lsblk -o NAME,SIZE,RO,TYPE,LOG-SEC,PHY-SEC "$device" | tee listed
+[ "$(tail -n 1 listed | xargs)" = "vm 48M 0 sealblk 512 4096" ] || fail "lsblk says otherwise"
 /programs/dmsetup table
 /programs/dmsetup status
 /programs/dmsetup info

@@ -10,8 +10,8 @@
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/shim.sh"
 
-need qemu-system-x86_64
-guest_programs=("$sealblk" "$sealblkd")
+need qemu-system-x86_64 lsblk
+guest_programs=("$sealblk" "$sealblkd" lsblk)
 guest_files=("$SRC_DIR/tests/guest/attach-common.sh")
 need_shim
 run_job job-attach-dm.sh 200 "unused=" -smp 2
