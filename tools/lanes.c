@@ -25,6 +25,8 @@ struct lane_thread {
 	struct request request;
 	bool done;
 	uint64_t ticked_ms;
+	struct waiter flush;
+	bool flushing;
 	uint8_t *extents; /* the buffer of a STATUS */
 };
 
@@ -62,6 +64,24 @@ static bool deliver(struct lane_thread *thread)
 	return any;
 }
 
+/* A failure is the next write's, too. */
+static void flushed(struct waiter *waiter)
+{
+	CONTAINER_OF(waiter, struct lane_thread, flush)->flushing = false;
+}
+
+/*
+ * What is written becomes durable beside the copying, where much would be left for the
+ * end, and its dirty blocks are used again while they are in the processor's cache.
+ */
+static void flush(struct map *map, struct lane_thread *thread)
+{
+	if (thread->flushing || map_is_settled(map))
+		return;
+	thread->flush.wake = flushed;
+	thread->flushing = map_flush(map, &thread->lane, &thread->flush) == 1;
+}
+
 /* The first lane's thread keeps the image's time. */
 static void tick(struct lanes *lanes, struct lane_thread *thread)
 {
@@ -71,6 +91,7 @@ static void tick(struct lanes *lanes, struct lane_thread *thread)
 		return;
 	thread->ticked_ms = now_ms;
 	map_tick(&lanes->image->disk.map, &thread->lane, now_ms);
+	flush(&lanes->image->disk.map, thread);
 }
 
 static void sleep_until_woken(struct lane_thread *thread, int timeout_ms)

@@ -9,7 +9,11 @@
 
 #include "map/entries.h"
 
-enum { MAP_IOS_MAX = 32 };
+enum {
+	MAP_IOS_MAX = 32,
+	/* So many blocks get their space at once: 128 KiB for 64 MiB of the disk. */
+	RESERVE_BLOCKS = 16,
+};
 
 struct map_io {
 	struct ring_op op;
@@ -17,7 +21,8 @@ struct map_io {
 	struct lane *lane;
 	struct waiter *waiter; /* who asked, and gets the result */
 	struct map_io *next;   /* in the free list */
-	uint64_t index;
+	uint64_t index; /* the block; or the first one */
+	uint64_t end;	/* of those that are reserved */
 	struct seal_block pair[2];
 };
 
@@ -93,7 +98,8 @@ static void reserve_done(struct ring_op *op, int result)
 	if (result == -EOPNOTSUPP)
 		result = 0;
 	if (result == 0)
-		bitset_add(map->reserved, io->index);
+		for (uint64_t i = io->index; i < io->end; i++)
+			bitset_add(map->reserved, i);
 	io_end(io, result == -EDQUOT || result == -EFBIG ? -ENOSPC : result);
 	pthread_mutex_unlock(&map->lock);
 }
@@ -112,12 +118,13 @@ static int io_begin(struct map *map, struct lane *lane, uint64_t index, bool loa
 	io->map = map;
 	io->lane = lane;
 	io->waiter = waiter;
-	io->index = index;
+	io->index = load ? index : index / RESERVE_BLOCKS * RESERVE_BLOCKS;
+	io->end = load ? index + 1 : min_u64(io->index + RESERVE_BLOCKS, map->nr_blocks);
 	io->op = (struct ring_op){
 		.kind = load ? RING_READ : RING_ALLOCATE,
 		.fd = map->config.fd,
-		.offset_bytes = map_pair_offset(map, index),
-		.range_bytes = SEAL_PAIR_BYTES,
+		.offset_bytes = map_pair_offset(map, io->index),
+		.range_bytes = (io->end - io->index) * SEAL_PAIR_BYTES,
 		.data = (uint8_t *)io->pair,
 		.bytes = sizeof(io->pair),
 		.done = load ? load_done : reserve_done,

@@ -111,6 +111,16 @@ static bool is_superseded(const struct map *map, const struct dirty_block *dirty
 	       !(dirty->is_frozen && block_entry(dirty->frozen.body, i) == plane);
 }
 
+/* The first sector after @first, before @end, of which the live entries do not name the place. */
+static uint32_t after_named(const struct map *map, const struct dirty_block *dirty, uint32_t first,
+			    uint32_t end, unsigned int plane)
+{
+	const uint32_t nr =
+		entries_run(map_entries(map, dirty->index), first, end, (uint8_t)plane);
+
+	return first + (nr > 0 ? nr : 1);
+}
+
 /* How many sectors of block @index have a place in @plane? */
 static uint32_t nr_places(const struct map *map, uint64_t index, unsigned int plane)
 {
@@ -142,7 +152,9 @@ static bool next_run(struct map_sweep *sweep, uint32_t *ret_first, uint32_t *ret
 				*ret_end = sweep->at;
 				return true;
 			}
-			sweep->at = (uint32_t)bitset_next(sweep->block->sweeping, first + 1, end);
+			sweep->at = after_named(map, sweep->block, first, end, sweep->plane);
+			sweep->at =
+				(uint32_t)bitset_next(sweep->block->sweeping, sweep->at, end);
 		}
 	}
 	return false;

@@ -11,12 +11,12 @@ import fnmatch
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 
 import loads
 import picture
+import places
 import report
 import targets
 
@@ -30,9 +30,7 @@ class Place:
     def __init__(self, label, folder, options):
         self.label = label
         self.options = options
-        kind = subprocess.run(["stat", "-f", "-c", "%T", folder], check=True, text=True,
-                              stdout=subprocess.PIPE).stdout.strip()
-        self.on_disk = kind not in ("tmpfs", "ramfs")
+        self.on_disk = not places.is_memory(folder)
         self.folder = tempfile.mkdtemp(prefix="sealblk-bench-", dir=folder)
         self.running = []
         self.loads = [load for load in loads.LOADS if self.wants(load)]

@@ -3,8 +3,8 @@
 """sealblk convert, import and export beside qemu-img convert, by turns; medians, ratios and targets.
 
 A sparse disk goes between formats. Only ratios within one run mean anything; see "How fast"
-in docs/conversions.md. sealblk makes its result durable and qemu-img does not, which is nothing
-on tmpfs. Without options it takes about two minutes.
+in docs/conversions.md. sealblk makes its result durable, so qemu-img is followed by sync.
+Without options it takes about four minutes.
 """
 import argparse
 import dataclasses
@@ -15,6 +15,8 @@ import subprocess
 import sys
 import tempfile
 import time
+
+import places
 
 MIB = 1 << 20
 RUN_MIB = 8         # the source stores runs of data of this length, spread evenly
@@ -53,8 +55,15 @@ class Run:
     rss_mib: float
 
 
+def run_all(commands, folder):
+    """One conversion."""
+    runs = [run(command, folder) for command in commands]
+    return Run(sum(run.seconds for run in runs), sum(run.cpu_s for run in runs),
+               max(run.rss_mib for run in runs))
+
+
 def run(command, folder):
-    """One conversion. Its peak memory counts what it was forked from: 24 MiB may be less."""
+    """Its peak memory counts what it was forked from: 24 MiB may be less."""
     start = time.monotonic()
     with subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL,
                           stderr=subprocess.PIPE) as process:
@@ -68,22 +77,22 @@ def run(command, folder):
 
 
 class Bench:
-    def __init__(self, options):
+    def __init__(self, options, place):
         self.options = options
-        self.folder = tempfile.mkdtemp(prefix="sealblk-conversions-", dir=options.place)
+        self.place = place
+        self.folder = tempfile.mkdtemp(prefix="sealblk-conversions-", dir=place)
         self.sealblk = os.path.join(os.path.abspath(options.build), "sealblk")
         self.runs = {}
 
     def close(self):
         shutil.rmtree(self.folder)
 
-    def command(self, conversion, who):
-        """The destination: always the same name, on memory that has been used before."""
-        target = "out." + conversion.suffix
+    def commands(self, conversion, who, target):
         if who == "sealblk":
-            return [self.sealblk, *conversion.ours, target]
+            return [[self.sealblk, *conversion.ours, target]]
         source_format, *rest = conversion.qemu
-        return ["qemu-img", "convert", "-t", "writeback", "-f", source_format, *rest, target]
+        return [["qemu-img", "convert", "-t", "writeback", "-f", source_format, *rest, target],
+                ["sync", target]]
 
     def make_sources(self):
         nr_runs = self.options.data // RUN_MIB
@@ -101,21 +110,32 @@ class Bench:
             run([self.sealblk, *words], self.folder)
 
     def one(self, conversion, who):
-        command = self.command(conversion, who)
-        self.runs.setdefault((conversion.name, who), []).append(run(command, self.folder))
-        path = os.path.join(self.folder, command[-1])
+        target = "out." + conversion.suffix
+        self.read_source((conversion.ours if who == "sealblk" else conversion.qemu)[-1])
+        commands = self.commands(conversion, who, target)
+        self.runs.setdefault((conversion.name, who), []).append(run_all(commands, self.folder))
+        path = os.path.join(self.folder, target)
         # Of what is stored only; a file of holes would go through at any speed.
         if os.stat(path).st_blocks * 512 < self.options.data * MIB:
-            sys.exit(f"conversions: {' '.join(command)} has lost data")
+            sys.exit(f"conversions: {' '.join(commands[0])} has lost data")
         os.unlink(path)
+        os.sync()   # what a disk has still to do is not the next one's
 
     def warm(self):
         """As bench.py's: memory that the host has yet to find is slow for who comes first."""
+        if not places.is_memory(self.place):
+            return
         path = os.path.join(self.folder, "warm")
         with open(path, "wb") as file:
             for _ in range(2 * self.options.data):
                 file.write(bytes(MIB))
         os.unlink(path)
+
+    def read_source(self, name):
+        """So that all of them find it in memory, or none: a large one does not stay there."""
+        with open(os.path.join(self.folder, name), "rb") as file:
+            while file.read(MIB):
+                pass
 
     def measure(self):
         self.make_sources()
@@ -131,8 +151,8 @@ class Bench:
         return statistics.median(getattr(run, figure) for run in runs) if runs else None
 
     def report(self):
-        print(f"conversions of {self.options.size} MiB that store {self.options.data}, in "
-              f"{self.options.place}: medians of {self.options.rounds} rounds, in seconds\n")
+        print(f"\nconversions of {self.options.size} MiB that store {self.options.data}, in "
+              f"{self.place}: medians of {self.options.rounds} rounds, in seconds\n")
         print("| | sealblk | qemu-img | processor, sealblk | processor, qemu-img | MiB, sealblk |")
         print("|---|---|---|---|---|---|")
         for conversion in CONVERSIONS:
@@ -160,6 +180,34 @@ class Bench:
         print_target("memory, MiB", peak, RSS_MIB_MAX)
 
 
+def print_targets(self):
+        print("\nTargets")
+        for conversion in CONVERSIONS:
+            ours = self.median(conversion.name, "sealblk", "seconds")
+            if conversion.qemu:
+                theirs, wanted = self.median(conversion.name, "qemu-img", "seconds"), 1.0
+                beside = "qemu-img"
+            else:
+                theirs, wanted = self.median(CONVERSIONS[0].name, "sealblk", "seconds"), 1.1
+                beside = "sealblk convert to a fixed VHD"
+            print_target(f"{conversion.name}, seconds / {beside}", ours / theirs, wanted)
+        peak = max(run.rss_mib for (_, who), runs in self.runs.items() for run in runs
+                   if who == "sealblk")
+        print_target("memory, MiB", peak, RSS_MIB_MAX)
+
+
+def is_memory(place):
+    """Is it tmpfs?"""
+    longest = {"at": "", "type": ""}
+    with open("/proc/self/mounts", encoding="utf-8") as mounts:
+        for line in mounts:
+            _, at, kind, *_ = line.split()
+            inside = os.path.commonpath([at, os.path.realpath(place)]) == at
+            if inside and len(at) >= len(longest["at"]):
+                longest = {"at": at, "type": kind}
+    return longest["type"] == "tmpfs"
+
+
 def print_target(what, measured, wanted):
     verdict = "PASS " if measured <= wanted else "short"
     print(f"    {verdict} {what}: {measured:.2f}, at most {wanted:.2f}")
@@ -172,23 +220,28 @@ def parse():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--size", type=int, default=10240, metavar="MIB", help="of the disk")
     parser.add_argument("--data", type=int, default=3072, metavar="MIB", help="that it stores")
-    parser.add_argument("--place", default="/dev/shm", metavar="FOLDER", help="of the files")
+    parser.add_argument("--place", action="append", metavar="FOLDER",
+                        help="of the files; may be repeated (default: /dev/shm)")
     options = parser.parse_args()
+    options.place = options.place or ["/dev/shm"]
     if options.rounds < 1 or not RUN_MIB <= options.data <= options.size:
         parser.error(f"at least one round, {RUN_MIB} MiB of data, and a disk that can hold them")
-    needed, room = 6 * options.data, os.statvfs(options.place)
-    if room.f_bavail * room.f_frsize < needed * MIB:
-        parser.error(f"{options.place} has no room for {needed} MiB: choose a smaller --data")
+    for place in options.place:
+        needed, room = 6 * options.data, os.statvfs(place)
+        if room.f_bavail * room.f_frsize < needed * MIB:
+            parser.error(f"{place} has no room for {needed} MiB: choose a smaller --data")
     return options
 
 
 def main():
-    bench = Bench(parse())
-    try:
-        bench.measure()
-        bench.report()
-    finally:
-        bench.close()
+    options = parse()
+    for place in options.place:
+        bench = Bench(options, place)
+        try:
+            bench.measure()
+            bench.report()
+        finally:
+            bench.close()
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@
 # file system is full, or hangs. The export is given up, and clients go on.
 # shellcheck source-path=SCRIPTDIR/..
 . "$(dirname "$0")/../lib.sh"
+# shellcheck source-path=SCRIPTDIR
+. "$(dirname "$0")/export-live.sh"
 
 ((EUID == 0)) || skip "needs root, to mount and freeze file systems"
 need qemu-io mkfs.ext4 fsfreeze jq strace pgrep
@@ -37,28 +39,6 @@ mount -o loop slow.img slow 2>/dev/null || skip "may not mount a loop device her
 
 "$sealblk" create --size 64M --key-file key image.seal
 start_daemon --socket "$socket" --key-file key image.seal
-
-# begin_export DEST SECONDS: one in the background, which has begun, and for so long does not get
-# its first pieces written; its pid: $exporter, and that of strace: $tracer.
-begin_export() {
-	strace -f -qq -o /dev/null -P "$TEST_DIR/$1.part" \
-		-e "inject=pwrite64:delay_enter=$2s:when=1" "$sealblk" export image.seal "$1" >said 2>&1 &
-	tracer=$!
-	own_pid "$tracer"
-	wait_for 10 test -e "$1.part" || fail "it does not begin"
-	exporter=$(pgrep -P "$tracer")
-	own_pid "$exporter"
-	sleep 0.5
-}
-
-# end_export: it has ended; its exit status: $status.
-end_export() {
-	status=0
-	wait "$tracer" || status=$?
-	disown_pid "$tracer"
-	disown_pid "$exporter"
-	cat said
-}
 
 # given_up WHY: it says so, and nothing stays.
 given_up() {

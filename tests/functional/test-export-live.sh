@@ -5,6 +5,8 @@
 # clients do meanwhile, and clients that hardly notice, whatever becomes of the export.
 # shellcheck source-path=SCRIPTDIR/..
 . "$(dirname "$0")/../lib.sh"
+# shellcheck source-path=SCRIPTDIR
+. "$(dirname "$0")/export-live.sh"
 need qemu-img qemu-io jq strace pgrep
 need_libnbd
 cd "$TEST_DIR"
@@ -15,28 +17,6 @@ make_key key
 
 no_part() {
 	[[ ! -e $1 && ! -e $1.part && ! -e $1.part.json ]] || fail "something is left of $1"
-}
-
-# begin_export DEST SECONDS: one in the background, which has begun, and for so long does not get
-# its first pieces written; its pid: $exporter, and that of strace: $tracer.
-begin_export() {
-	strace -f -qq -o /dev/null -P "$TEST_DIR/$1.part" \
-		-e "inject=pwrite64:delay_enter=$2s:when=1" "$sealblk" export image.seal "$1" >said 2>&1 &
-	tracer=$!
-	own_pid "$tracer"
-	wait_for 10 test -e "$1.part" || fail "it does not begin"
-	exporter=$(pgrep -P "$tracer")
-	own_pid "$exporter"
-	sleep 0.5
-}
-
-# end_export: it has ended; its exit status: $status.
-end_export() {
-	status=0
-	wait "$tracer" || status=$?
-	disown_pid "$tracer"
-	disown_pid "$exporter"
-	cat said
 }
 
 under_load() {
