@@ -21,8 +21,8 @@ struct map_io {
 	struct lane *lane;
 	struct waiter *waiter; /* who asked, and gets the result */
 	struct map_io *next;   /* in the free list */
-	uint64_t index; /* the block; or the first one */
-	uint64_t end;	/* of those that are reserved */
+	uint64_t index;	       /* the block; or the first one */
+	uint64_t end;	       /* of those that are reserved */
 	struct seal_block pair[2];
 };
 

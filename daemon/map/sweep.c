@@ -115,8 +115,7 @@ static bool is_superseded(const struct map *map, const struct dirty_block *dirty
 static uint32_t after_named(const struct map *map, const struct dirty_block *dirty, uint32_t first,
 			    uint32_t end, unsigned int plane)
 {
-	const uint32_t nr =
-		entries_run(map_entries(map, dirty->index), first, end, (uint8_t)plane);
+	const uint32_t nr = entries_run(map_entries(map, dirty->index), first, end, (uint8_t)plane);
 
 	return first + (nr > 0 ? nr : 1);
 }
@@ -153,8 +152,7 @@ static bool next_run(struct map_sweep *sweep, uint32_t *ret_first, uint32_t *ret
 				return true;
 			}
 			sweep->at = after_named(map, sweep->block, first, end, sweep->plane);
-			sweep->at =
-				(uint32_t)bitset_next(sweep->block->sweeping, sweep->at, end);
+			sweep->at = (uint32_t)bitset_next(sweep->block->sweeping, sweep->at, end);
 		}
 	}
 	return false;
