@@ -6,7 +6,8 @@ import signal
 import time
 
 import loads
-from servers import STOP_S, Server
+import places
+from servers import NO_DEVICE, STOP_S, Server
 
 LUKS_TRIES = 20
 LUKS_OPTIONS = "iter-time=100"      # milliseconds: opening it is not what is measured
@@ -99,10 +100,11 @@ class NbdkitNull(Nbdkit):
 class QemuNbd(Server):
     needs = ("qemu-nbd", "qemu-img")
     disk = ()
+    cache = "writeback"
 
     def command(self):
         return ["qemu-nbd", "--persistent", "--shared=16", "--socket", self.socket,
-                "--aio=io_uring", "--cache=writeback", "--discard=unmap", *self.disk]
+                "--aio=io_uring", f"--cache={self.cache}", "--discard=unmap", *self.disk]
 
 
 class QemuRaw(CopyOfBase, QemuNbd):
@@ -111,6 +113,15 @@ class QemuRaw(CopyOfBase, QemuNbd):
     @property
     def disk(self):
         return "--format=raw", self.path("plain.raw")
+
+
+class QemuRawDirect(QemuRaw):
+    """The only peer that can go past the page cache as well: beside sealed-direct."""
+    name = "qemu-raw-direct"
+    cache = "none"
+
+    def why_not(self):
+        return NO_DEVICE if places.is_memory(self.folder) else super().why_not()
 
 
 class QemuLuks(LuksFile, QemuNbd):
@@ -245,7 +256,8 @@ class Memcpy(Ceiling):
         return self.output("memcpy", load, seconds)
 
 
-UNENCRYPTED = [NbdkitFile, NbdServer, QemuRaw]
+UNENCRYPTED = [NbdkitFile, NbdServer, QemuRaw]  # cached, as sealed is
+DIRECT = [QemuRawDirect]
 ENCRYPTED = [NbdkitLuks, QemuLuks, QemuOverlay]
 OVERLAYS = [NbdkitCow, QemuOverlayFresh]
 CEILINGS = [NbdkitMemory, NbdkitNull, FioFile, UnixSocket, Memcpy]

@@ -126,4 +126,5 @@ def print_tables(results):
 
 
 def known_servers():
-    return servers.SERVERS + peers.UNENCRYPTED + peers.ENCRYPTED + peers.OVERLAYS + peers.CEILINGS
+    return (servers.SERVERS + peers.UNENCRYPTED + peers.DIRECT + peers.ENCRYPTED + peers.OVERLAYS +
+            peers.CEILINGS)

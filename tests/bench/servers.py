@@ -12,7 +12,9 @@ import subprocess
 import time
 
 import loads
+import places
 
+NO_DEVICE = "there is no device behind tmpfs"
 START_S = 20
 STOP_S = 60
 CPUCLOCK_SCHED = 2      # of clock_getcpuclockid(3), which Python does not have
@@ -188,10 +190,20 @@ class SealedFourWorkers(Sealed):
     options = ("--workers", "4")
 
 
+class SealedDirect(Sealed):
+    """Past the page cache: what a device can do, which the cached ones do not show."""
+    name = "sealed-direct"
+    options = ("--cache", "none")
+
+    def why_not(self):
+        return NO_DEVICE if places.is_memory(self.folder) else None
+
+
 class SealedFresh(Sealed):
     """Reads come from the base, and each write is the first of its sectors."""
     name = "sealed-fresh"
     fresh = True
 
 
-SERVERS = [Sealed, Plain, SealedLibaio, SealedOneWorker, SealedFourWorkers, SealedFresh]
+SERVERS = [Sealed, Plain, SealedLibaio, SealedOneWorker, SealedFourWorkers, SealedDirect,
+           SealedFresh]
