@@ -11,7 +11,7 @@
 
 enum {
 	MAP_IOS_MAX = 32,
-	/* So many blocks get their space at once: 128 KiB for 64 MiB of the disk. */
+	/* So many blocks get their space at once: 128 KiB for 62 MiB of the disk. */
 	RESERVE_BLOCKS = 16,
 };
 
