@@ -9,13 +9,8 @@ void entries_set(_Atomic uint64_t *entries, uint32_t first, uint32_t end, uint8_
 		uint32_t stop = end < (word + 1) * 16 ? end : (word + 1) * 16;
 		uint64_t mask = bitset_mask(first % 16 * 4, (stop - word * 16) * 4);
 		uint64_t old = atomic_load_explicit(&entries[word], memory_order_relaxed);
-		uint64_t new = (old & ~mask) | (entries_pattern(entry) & mask);
 
-		/* Epochs are polled after this: one full barrier, at the end, is enough. */
-		if (stop < end)
-			atomic_store_explicit(&entries[word], new, memory_order_release);
-		else
-			atomic_store(&entries[word], new);
+		atomic_store(&entries[word], (old & ~mask) | (entries_pattern(entry) & mask));
 		first = stop;
 	}
 }

@@ -180,34 +180,6 @@ class Bench:
         print_target("memory, MiB", peak, RSS_MIB_MAX)
 
 
-def print_targets(self):
-        print("\nTargets")
-        for conversion in CONVERSIONS:
-            ours = self.median(conversion.name, "sealblk", "seconds")
-            if conversion.qemu:
-                theirs, wanted = self.median(conversion.name, "qemu-img", "seconds"), 1.0
-                beside = "qemu-img"
-            else:
-                theirs, wanted = self.median(CONVERSIONS[0].name, "sealblk", "seconds"), 1.1
-                beside = "sealblk convert to a fixed VHD"
-            print_target(f"{conversion.name}, seconds / {beside}", ours / theirs, wanted)
-        peak = max(run.rss_mib for (_, who), runs in self.runs.items() for run in runs
-                   if who == "sealblk")
-        print_target("memory, MiB", peak, RSS_MIB_MAX)
-
-
-def is_memory(place):
-    """Is it tmpfs?"""
-    longest = {"at": "", "type": ""}
-    with open("/proc/self/mounts", encoding="utf-8") as mounts:
-        for line in mounts:
-            _, at, kind, *_ = line.split()
-            inside = os.path.commonpath([at, os.path.realpath(place)]) == at
-            if inside and len(at) >= len(longest["at"]):
-                longest = {"at": at, "type": kind}
-    return longest["type"] == "tmpfs"
-
-
 def print_target(what, measured, wanted):
     verdict = "PASS " if measured <= wanted else "short"
     print(f"    {verdict} {what}: {measured:.2f}, at most {wanted:.2f}")
