@@ -101,9 +101,10 @@ BAD_DM := $(BUILD)/tests/bad_dm_daemon
 TEST_SCRIPTS := $(wildcard tests/sim/mutants.sh tests/functional/test-*.sh tests/interop/test-*.sh \
 	tests/guest/test-*.sh)
 
-# Run again with the engine for systems without io_uring: what looks hardest at I/O, or all
-# but the one whose failing calls would hit the shell that adds --io-engine.
-AIO_SCRIPTS := $(filter-out tests/functional/test-fault-loops.sh, $(wildcard \
+# Run again with the engine for systems without io_uring: what looks hardest at I/O, or all but
+# what chooses engines itself, and the one whose failing calls would hit the shell that adds
+# --io-engine.
+AIO_SCRIPTS := $(filter-out $(patsubst %,tests/functional/test-%.sh,fault-loops io-engine), $(wildcard \
 	$(if $(SEALBLK_LONG),tests/functional/test-*.sh tests/interop/test-*.sh, \
 	$(patsubst %,tests/interop/test-%.sh,conformance nbd-conformance fio model multi-conn nbdcopy nbdinfo \
 		qemu-io) \

@@ -8,8 +8,11 @@ void entries_set(_Atomic uint64_t *entries, uint32_t first, uint32_t end, uint8_
 		uint32_t word = first / 16;
 		uint32_t stop = end < (word + 1) * 16 ? end : (word + 1) * 16;
 		uint64_t mask = bitset_mask(first % 16 * 4, (stop - word * 16) * 4);
-		uint64_t old = atomic_load_explicit(&entries[word], memory_order_relaxed);
+		uint64_t old = 0;
 
+		/* Memory that is not read first takes one page fault, not two. */
+		if (mask != UINT64_MAX)
+			old = atomic_load_explicit(&entries[word], memory_order_relaxed);
 		atomic_store(&entries[word], (old & ~mask) | (entries_pattern(entry) & mask));
 		first = stop;
 	}

@@ -177,8 +177,8 @@ int MUST_CHECK ring_uring_new_commanding(unsigned int entries, struct ring **ret
 int MUST_CHECK ring_aio_new(unsigned int entries, struct ring **ret_ring);
 
 /*
- * Each operation runs inside ring_submit() by ordinary system calls: blocking.
- * Kinds that wait for a peer answer -ENOTSUP; ring_wait() returns at once.
+ * ring_wait() makes ordinary system calls, one for each operation, in order: blocking.
+ * Kinds that wait for a peer answer -ENOTSUP.
  * Returns 0 or -ENOMEM. The caller owns *ret_ring: ring_free().
  */
 int MUST_CHECK ring_sync_new(struct ring **ret_ring);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The engine without an engine: plain system calls, one after another. For the
- * tools, and for opening an image before any worker runs.
+ * tools, and for opening an image before any worker runs. They are made by
+ * ring_wait(): who submits may hold a lock, and a call may take long.
  */
 #include <assert.h>
 #include <errno.h>
@@ -12,7 +13,7 @@
 
 struct sync_ring {
 	struct ring ring;
-	struct ring_queue finished; /* run, @done not yet called */
+	struct ring_queue line;
 };
 
 static struct sync_ring *sync_of(struct ring *ring)
@@ -22,15 +23,23 @@ static struct sync_ring *sync_of(struct ring *ring)
 
 static void submit(struct ring *ring, struct ring_op *op)
 {
-	while (!ring_op_advance(op, ring_op_call(op), &op->result))
-		;
-	ring_queue_push(&sync_of(ring)->finished, op);
+	ring_queue_push(&sync_of(ring)->line, op);
 }
 
+/* What a @done adds waits for the next call. */
 static int wait(struct ring *ring, int timeout_ms)
 {
-	(void)timeout_ms; /* whatever was submitted is finished */
-	ring_queue_deliver(ring, &sync_of(ring)->finished);
+	struct ring_queue batch = sync_of(ring)->line;
+	struct ring_op *op;
+
+	(void)timeout_ms; /* nothing lasts beyond its call */
+	sync_of(ring)->line.head = NULL;
+	while ((op = ring_queue_pop(&batch))) {
+		while (!ring_op_advance(op, ring_op_call(op), &op->result))
+			;
+		ring->nr_in_flight--;
+		op->done(op, op->result);
+	}
 	return 0;
 }
 

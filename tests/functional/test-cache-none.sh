@@ -7,7 +7,7 @@
 . "$(dirname "$0")/../lib.sh"
 
 need fio fincore nbdcopy
-fio --enghelp | grep -qw nbd || skip "needs fio with the nbd engine"
+[[ $(fio --enghelp) == *nbd* ]] || skip "needs fio with the nbd engine"
 cd "$TEST_DIR"
 socket=$TEST_DIR/s
 make_key key

@@ -73,6 +73,13 @@ given_up 'its scratch file has no space for what clients have overwritten since'
 
 # ---- hanging ----
 
+# With libaio workers write to files themselves (docs/conversions.md): clients would wait.
+descriptors=$(ls -l "/proc/$daemon_pid/fd")
+if [[ $descriptors != *io_uring* ]]; then
+	stop_daemon
+	echo "figures: with libaio, so without a scratch file that hangs"
+	exit 0
+fi
 nbd_io "$socket" 'write -P 0x24 0 64M'
 begin_export slow/x.vhd 3
 sync -f slow

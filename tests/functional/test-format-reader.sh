@@ -9,7 +9,7 @@
 
 need qemu-io qemu-img python3
 [[ -x $sealblk && -x $sealblkd ]] || skip "needs sealblk and sealblkd"
-ldconfig -p | grep -q libcrypto.so.3 || skip "needs libcrypto.so.3"
+[[ $(ldconfig -p) == *libcrypto.so.3* ]] || skip "needs libcrypto.so.3"
 
 cd "$TEST_DIR"
 key=$TEST_DIR/key

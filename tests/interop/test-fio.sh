@@ -10,7 +10,7 @@ need fio qemu-img
 cd "$TEST_DIR"
 socket=$TEST_DIR/s
 uri=$(nbd_uri "$socket")
-fio --enghelp | grep -qw nbd || skip "needs fio with the nbd engine"
+[[ $(fio --enghelp) == *nbd* ]] || skip "needs fio with the nbd engine"
 seed=${SEED:-$(od -An -tu2 -N2 /dev/urandom | tr -d ' ')}
 echo "SEED=$seed"
 make_key key
