@@ -15,6 +15,7 @@
 enum {
 	ZERO_UNIT_BYTES = 4096, /* what is looked at for zeros: a page, a file's block */
 	LOOK_MS = 10,		/* the main thread looks how far it is */
+	EXTENTS_KEPT = 4096,	/* of the source, from when it was counted */
 };
 
 /* The only way to hear of a signal between two pieces. */
@@ -34,13 +35,23 @@ void copy_catch_signals(void)
 	sigaction(SIGTERM, &catch, NULL);
 }
 
+/* From the end of the one before. */
+struct extent {
+	uint64_t end_sector;
+	bool hole;
+};
+
 struct copy {
 	const struct copy_job *job;
+	/* Of the source, as counted, from its first sector on; what follows is asked for again. */
+	struct extent *extents;
+	unsigned int nr_extents; /* up to EXTENTS_KEPT */
 
 	pthread_mutex_t lock;
 	/* Below: under @lock. */
 	uint64_t at_sector;  /* pieces from here on have not been given out */
 	uint64_t extent_end; /* the source stores what is from @at_sector to here */
+	unsigned int next_extent; /* of @extents */
 	unsigned int nr_running;
 	int error;
 	struct problem *problem; /* of @error */
@@ -109,23 +120,38 @@ static int clear_kept(struct copy *copy, unsigned int thread)
 		       : 0;
 }
 
+/* What begins at @at_sector. Under the lock. */
+static int next_extent(struct copy *copy, unsigned int thread, struct extent *ret_extent)
+{
+	struct copy_source *source = copy->job->source;
+	uint64_t nr_sectors;
+	int r;
+
+	if (copy->next_extent < copy->nr_extents) {
+		*ret_extent = copy->extents[copy->next_extent++];
+		return 0;
+	}
+	r = source->extent(source, thread, copy->at_sector, source->nr_sectors - copy->at_sector,
+			   &ret_extent->hole, &nr_sectors);
+	ret_extent->end_sector = copy->at_sector + nr_sectors;
+	return r;
+}
+
 /* Go on to the next stored sector. Under the lock. Returns false at the end of the disk. */
 static bool find_extent(struct copy *copy, unsigned int thread)
 {
 	struct copy_source *source = copy->job->source;
 
 	while (copy->at_sector >= copy->extent_end && copy->at_sector < source->nr_sectors) {
-		uint64_t nr_sectors;
-		bool hole;
-		int r = source->extent(source, thread, copy->at_sector,
-				       source->nr_sectors - copy->at_sector, &hole, &nr_sectors);
+		struct extent extent;
+		int r = next_extent(copy, thread, &extent);
 
 		if (r < 0) {
 			fail(copy, r, "source", source->path, "read", copy->at_sector);
 			return false;
 		}
-		copy->extent_end = copy->at_sector + nr_sectors;
-		if (!hole)
+		copy->extent_end = extent.end_sector;
+		if (!extent.hole)
 			continue;
 		r = clear_kept(copy, thread);
 		if (r < 0) {
@@ -267,6 +293,8 @@ static int count_stored(struct copy *copy, uint64_t *ret_bytes)
 			return r;
 		}
 		*ret_bytes += hole ? 0 : sectors_to_bytes(nr_sectors);
+		if (copy->nr_extents < EXTENTS_KEPT)
+			copy->extents[copy->nr_extents++] = (struct extent){ at + nr_sectors, hole };
 	}
 	return 0;
 }
@@ -302,7 +330,8 @@ static int set_up(struct copy *copy, struct thread threads[COPY_THREADS])
 			return -ENOMEM;
 	}
 	copy->nr_running = COPY_THREADS;
-	return 0;
+	copy->extents = malloc(EXTENTS_KEPT * sizeof(*copy->extents));
+	return copy->extents ? 0 : -ENOMEM;
 }
 
 /* Fewer threads do as well. */
@@ -354,6 +383,7 @@ int copy_run(const struct copy_job *job, struct copy_result *ret_result, struct 
 		free(threads[i].there);
 		free(threads[i].data);
 	}
+	free(copy.extents);
 	if (r < 0)
 		return r;
 	*ret_result = copy.result;

@@ -243,6 +243,7 @@ static int map_memory(struct image *image)
 	const uint64_t bytes = map_entries_bytes(image->disk.nr_sectors);
 	void *memory;
 
+	image->disk.map.config.entries_are_mapped = map_is_reserved(bytes);
 	if (map_is_reserved(bytes)) {
 		memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
 			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);

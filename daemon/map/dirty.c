@@ -17,8 +17,10 @@ static void make_mixed(struct map *map, uint64_t index)
 	uint64_t head = atomic_load(&map->heads[index]);
 	uint8_t entry = head_kind(head) == HEAD_UNIFORM ? head_entry(head) : SEAL_ENTRY_BASE;
 
-	if (head_kind(head) != HEAD_MIXED)
-		entries_set(map_entries(map, index), 0, SEAL_BLOCK_SECTORS, entry);
+	if (head_kind(head) == HEAD_MIXED)
+		return;
+	reclaim_forget(map, index);
+	entries_set(map_entries(map, index), 0, SEAL_BLOCK_SECTORS, entry);
 }
 
 static struct dirty_block *take_free(struct map *map)
@@ -74,8 +76,10 @@ void dirty_release_if_settled(struct map *map, struct dirty_block *dirty)
 
 	if (!is_settled(dirty))
 		return;
-	if (entries_run(entries, 0, SEAL_BLOCK_SECTORS, entry) == SEAL_BLOCK_SECTORS)
+	if (entries_run(entries, 0, SEAL_BLOCK_SECTORS, entry) == SEAL_BLOCK_SECTORS) {
 		head = head_uniform(entry);
+		reclaim_note(map, dirty->index);
+	}
 	atomic_store(&map->heads[dirty->index], head);
 
 	if (dirty->prev)

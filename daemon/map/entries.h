@@ -134,6 +134,18 @@ void map_io_done(struct map *map);
 int MUST_CHECK map_begin_first_write(struct map *map, struct lane *lane, uint64_t first_sector,
 				     uint64_t nr_sectors, struct waiter *waiter);
 
+/*
+ * reclaim.c: under the lock. Block @index does not use its entries any more, or again.
+ * Of those that do not: take some, and, when all epochs have ended that began before
+ * that, give their memory back.
+ */
+int MUST_CHECK reclaim_init(struct map *map);
+void reclaim_done(struct map *map);
+void reclaim_note(struct map *map, uint64_t index);
+void reclaim_forget(struct map *map, uint64_t index);
+void reclaim_take(struct map *map);
+void reclaim_give(struct map *map);
+
 /* round.c: under the lock. Starts a round on @lane unless one is under way. */
 void round_start(struct map *map, struct lane *lane);
 int MUST_CHECK round_init(struct map *map);

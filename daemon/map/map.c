@@ -60,6 +60,8 @@ int map_init(struct map *map, uint8_t current)
 	pthread_mutex_init(&map->lock, NULL);
 	r = map_io_init(map);
 	if (r == 0)
+		r = reclaim_init(map);
+	if (r == 0)
 		r = round_init(map);
 	if (r == 0)
 		r = sweep_init(map);
@@ -72,6 +74,7 @@ void map_done(struct map *map)
 		return;
 	sweep_done(map);
 	round_done(map);
+	reclaim_done(map);
 	map_io_done(map);
 	pthread_mutex_destroy(&map->lock);
 	free(map->switch_grace);

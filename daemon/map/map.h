@@ -56,7 +56,9 @@ struct map_config {
 	int data_fd;	/* for reads and writes of planes: @fd, or with @direct another */
 	bool direct;	/* struct ring_op */
 	uint64_t disk_sectors;
-	void *entries_memory; /* map_entries_bytes(), zeroed, the caller's; used bit by bit */
+	/* map_entries_bytes(), zeroed, the caller's; used bit by bit. Mapped: pages are given back. */
+	void *entries_memory;
+	bool entries_are_mapped;
 	uint64_t bitmap_offset;
 	uint64_t map_offset;
 	uint8_t uuid[SEAL_UUID_BYTES];
@@ -125,6 +127,10 @@ struct map {
 	uint64_t *slots;	   /* a bit per block: the slot that counts; under @lock */
 	uint64_t *lagging;	   /* a bit per block whose slots differ; under @lock */
 	uint64_t *stale;	   /* a bit per block whose slots have other entries; under @lock */
+	uint64_t *spent;	   /* a bit per block whose entries' memory is not needed; ... */
+	uint64_t *taken;	   /* ... and is about to be given back; both under @lock */
+	uint64_t nr_spent;	   /* bits in @spent, and at least those in @taken: */
+	uint64_t nr_taken;
 	uint8_t *bitmap_slots;	   /* a byte per bitmap block: the slot that counts */
 	bool *bitmap_stale;	   /* per bitmap block: its slots have other bits; under @lock */
 

@@ -332,6 +332,7 @@ static void epochs_drained(struct waiter *waiter)
 	struct map_sweep *sweep = CONTAINER_OF(waiter, struct map_sweep, waiter);
 
 	pthread_mutex_lock(&sweep->map->lock);
+	reclaim_give(sweep->map);
 	sweep_run(sweep);
 	pthread_mutex_unlock(&sweep->map->lock);
 }
@@ -361,5 +362,6 @@ void sweep_start(struct map *map, struct lane *lane)
 	sweep->active = true;
 	sweep->lane = lane;
 	sweep->waiter = (struct waiter){ .lane = lane, .wake = epochs_drained };
+	reclaim_take(map);
 	grace_begin(map, &sweep->grace, &sweep->waiter);
 }

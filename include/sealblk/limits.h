@@ -127,6 +127,7 @@ _Static_assert(CONTROL_FOLLOWERS_MAX < CONTROL_CLIENTS_MAX, "followers leave roo
 enum {
 	DIRTY_BLOCKS_MAX = 4096,    /* map blocks with uncommitted entries */
 	MAP_HEAP_BYTES_MAX = 4096,  /* of entries: more are mapped, not allocated */
+	RECLAIM_BLOCKS_MIN = 64,    /* map blocks whose entries' memory is given back together */
 	DIRTY_AREA_RECORDS = 32768, /* records per half of the dirty file */
 	DIRTY_BACKED_RECORDS = 512, /* of them, those that have memory from the beginning */
 	COMMIT_WRITES_MAX = 64,	    /* map block writes in flight */

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Giving memory of entries back. A block that has become uniform does not use them any
+ * more; without this a disk that is written from end to end would keep 1 GiB of them for
+ * each TiB.
+ *
+ * dirty_release_if_settled: the block is uniform -> RECLAIM_NOTE: spent
+ * sweep_start -> RECLAIM_TAKE: what is spent is taken -> the sweep waits for its epochs, as
+ * who has seen a block mixed may still read its entries -> RECLAIM_GIVE: the pages of which
+ * nobody uses a byte. A block that is mixed again is forgotten (RECLAIM_FORGET).
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#include "map/entries.h"
+
+enum { PAGE_BYTES = 4096 }; /* x86-64 */
+
+static uint64_t nr_words(const struct map *map)
+{
+	return (map->nr_blocks + 63) / 64;
+}
+
+int reclaim_init(struct map *map)
+{
+	map->spent = calloc(nr_words(map), sizeof(*map->spent));
+	map->taken = calloc(nr_words(map), sizeof(*map->taken));
+	return map->spent && map->taken ? 0 : -ENOMEM;
+}
+
+void reclaim_done(struct map *map)
+{
+	free(map->taken);
+	free(map->spent);
+}
+
+void reclaim_note(struct map *map, uint64_t index)
+{
+	if (!map->config.entries_are_mapped || bitset_has(map->spent, index))
+		return;
+	bitset_add(map->spent, index);
+	map->nr_spent++;
+}
+
+void reclaim_forget(struct map *map, uint64_t index)
+{
+	map->nr_spent -= bitset_has(map->spent, index);
+	bitset_remove(map->spent, index);
+	bitset_remove(map->taken, index);
+}
+
+void reclaim_take(struct map *map)
+{
+	if (map->nr_spent < RECLAIM_BLOCKS_MIN)
+		return;
+	bitset_move(map->taken, map->spent, (uint32_t)nr_words(map));
+	map->nr_taken += map->nr_spent;
+	map->nr_spent = 0;
+}
+
+/* Does nobody use the page, neither now nor since before the epochs that have ended? */
+static bool is_idle(const struct map *map, uint64_t page)
+{
+	const uint64_t first = page * PAGE_BYTES / SEAL_BLOCK_BODY_BYTES;
+	const uint64_t last = ((page + 1) * PAGE_BYTES - 1) / SEAL_BLOCK_BODY_BYTES;
+
+	for (uint64_t i = first; i <= last && i < map->nr_blocks; i++)
+		if (head_kind(atomic_load(&map->heads[i])) == HEAD_MIXED ||
+		    bitset_has(map->spent, i))
+			return false;
+	return true;
+}
+
+/* The pages of blocks [@first, @end), all of which are taken. */
+static void give_run(struct map *map, uint64_t first, uint64_t end)
+{
+	uint64_t page = first * SEAL_BLOCK_BODY_BYTES / PAGE_BYTES;
+	uint64_t end_page = (end * SEAL_BLOCK_BODY_BYTES + PAGE_BYTES - 1) / PAGE_BYTES;
+
+	while (page < end_page && !is_idle(map, page))
+		page++;
+	while (end_page > page && !is_idle(map, end_page - 1))
+		end_page--;
+	if (page < end_page)
+		(void)madvise((uint8_t *)map->config.entries_memory + page * PAGE_BYTES,
+			      (end_page - page) * PAGE_BYTES, MADV_DONTNEED);
+}
+
+void reclaim_give(struct map *map)
+{
+	uint64_t end;
+
+	if (map->nr_taken == 0)
+		return;
+	for (uint64_t i = 0; (i = bitset_next(map->taken, i, map->nr_blocks)) < map->nr_blocks;
+	     i = end) {
+		for (end = i; end < map->nr_blocks && bitset_has(map->taken, end); end++)
+			bitset_remove(map->taken, end);
+		give_run(map, i, end);
+	}
+	map->nr_taken = 0;
+}
