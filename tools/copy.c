@@ -8,14 +8,18 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/sysinfo.h>
 #include <time.h>
 
 #include "copy_report.h"
 
 enum {
 	ZERO_UNIT_BYTES = 4096, /* what is looked at for zeros: a page, a file's block */
-	LOOK_MS = 10,		/* the main thread looks how far it is */
+	LOOK_MS = 100,		/* the main thread looks how far it is */
 	EXTENTS_KEPT = 4096,	/* of the source, from when it was counted */
+	/* Of a thread: two pieces, in a huge page. Where page faults are dear, 512 of them tell. */
+	BUFFER_BYTES = 2 << 20,
 };
 
 /* The only way to hear of a signal between two pieces. */
@@ -48,9 +52,10 @@ struct copy {
 	unsigned int nr_extents; /* up to EXTENTS_KEPT */
 
 	pthread_mutex_t lock;
+	pthread_cond_t all_left; /* no thread is running any more */
 	/* Below: under @lock. */
-	uint64_t at_sector;  /* pieces from here on have not been given out */
-	uint64_t extent_end; /* the source stores what is from @at_sector to here */
+	uint64_t at_sector;	  /* pieces from here on have not been given out */
+	uint64_t extent_end;	  /* the source stores what is from @at_sector to here */
 	unsigned int next_extent; /* of @extents */
 	unsigned int nr_running;
 	int error;
@@ -62,8 +67,8 @@ struct thread {
 	struct copy *copy;
 	unsigned int number;
 	pthread_t thread;
-	uint8_t *data;	/* COPY_PIECE_BYTES */
-	uint8_t *there; /* likewise: what the sink holds */
+	uint8_t *data;	/* COPY_PIECE_BYTES of BUFFER_BYTES */
+	uint8_t *there; /* the rest: what the sink holds */
 };
 
 struct piece {
@@ -260,7 +265,8 @@ static void leave(struct thread *thread, bool wait)
 	if (sink->leave)
 		sink->leave(sink, thread->number, wait);
 	pthread_mutex_lock(&copy->lock);
-	copy->nr_running--;
+	if (--copy->nr_running == 0)
+		pthread_cond_signal(&copy->all_left);
 	pthread_mutex_unlock(&copy->lock);
 }
 
@@ -294,14 +300,33 @@ static int count_stored(struct copy *copy, uint64_t *ret_bytes)
 		}
 		*ret_bytes += hole ? 0 : sectors_to_bytes(nr_sectors);
 		if (copy->nr_extents < EXTENTS_KEPT)
-			copy->extents[copy->nr_extents++] = (struct extent){ at + nr_sectors, hole };
+			copy->extents[copy->nr_extents++] =
+				(struct extent){ at + nr_sectors, hole };
 	}
 	return 0;
 }
 
+/* Until all threads have left, or it is time to look again. */
+static unsigned int wait_a_little(struct copy *copy, uint64_t *ret_done_bytes)
+{
+	struct timespec until;
+	unsigned int nr_running;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_nsec += LOOK_MS * 1000000L;
+	until.tv_sec += until.tv_nsec / 1000000000;
+	until.tv_nsec %= 1000000000;
+	pthread_mutex_lock(&copy->lock);
+	if (copy->nr_running > 0)
+		pthread_cond_clockwait(&copy->all_left, &copy->lock, CLOCK_MONOTONIC, &until);
+	nr_running = copy->nr_running;
+	*ret_done_bytes = copy->result.stored_bytes;
+	pthread_mutex_unlock(&copy->lock);
+	return nr_running;
+}
+
 static void show_until_done(struct copy *copy, uint64_t total_bytes)
 {
-	const struct timespec look = { .tv_nsec = LOOK_MS * 1000000L };
 	struct copy_report report;
 	unsigned int nr_running;
 
@@ -309,38 +334,48 @@ static void show_until_done(struct copy *copy, uint64_t total_bytes)
 	do {
 		uint64_t done_bytes;
 
-		nanosleep(&look, NULL);
-		pthread_mutex_lock(&copy->lock);
-		nr_running = copy->nr_running;
-		done_bytes = copy->result.stored_bytes;
-		pthread_mutex_unlock(&copy->lock);
+		nr_running = wait_a_little(copy, &done_bytes);
 		/* A disk in use may store a little more when it is read than when it was counted. */
 		copy_report_show(&report, min_u64(done_bytes, total_bytes), total_bytes);
 	} while (nr_running > 0);
 	copy_report_end(&report);
 }
 
+_Static_assert(BUFFER_BYTES == 2 * COPY_PIECE_BYTES, "a buffer is of two pieces");
+
 static int set_up(struct copy *copy, struct thread threads[COPY_THREADS])
 {
 	for (unsigned int i = 0; i < COPY_THREADS; i++) {
 		threads[i] = (struct thread){ .copy = copy, .number = i };
-		threads[i].data = malloc(COPY_PIECE_BYTES);
-		threads[i].there = malloc(COPY_PIECE_BYTES);
-		if (!threads[i].data || !threads[i].there)
+		threads[i].data = aligned_alloc(BUFFER_BYTES, BUFFER_BYTES);
+		if (!threads[i].data)
 			return -ENOMEM;
+		threads[i].there = threads[i].data + COPY_PIECE_BYTES;
+		(void)madvise(threads[i].data, BUFFER_BYTES, MADV_HUGEPAGE);
 	}
 	copy->nr_running = COPY_THREADS;
 	copy->extents = malloc(EXTENTS_KEPT * sizeof(*copy->extents));
 	return copy->extents ? 0 : -ENOMEM;
 }
 
+/* More than there are processors take one another's time and caches. */
+static unsigned int count_threads(void)
+{
+	const int nr = get_nprocs();
+
+	if (nr < 2)
+		return 2;
+	return nr < COPY_THREADS ? (unsigned int)nr : COPY_THREADS;
+}
+
 /* Fewer threads do as well. */
 static int run_threads(struct copy *copy, struct thread threads[COPY_THREADS], uint64_t total_bytes)
 {
+	const unsigned int nr_wanted = count_threads();
 	unsigned int nr = 0;
 	int r = 0;
 
-	while (nr < COPY_THREADS && r == 0) {
+	while (nr < nr_wanted && r == 0) {
 		r = -pthread_create(&threads[nr].thread, NULL, run, &threads[nr]);
 		nr += r == 0;
 	}
@@ -367,7 +402,10 @@ static double now_s(void)
 
 int copy_run(const struct copy_job *job, struct copy_result *ret_result, struct problem *problem)
 {
-	struct copy copy = { .job = job, .lock = PTHREAD_MUTEX_INITIALIZER, .problem = problem };
+	struct copy copy = { .job = job,
+			     .lock = PTHREAD_MUTEX_INITIALIZER,
+			     .all_left = PTHREAD_COND_INITIALIZER,
+			     .problem = problem };
 	struct thread threads[COPY_THREADS] = { 0 };
 	const double begun_s = now_s();
 	uint64_t total_bytes;
@@ -379,10 +417,8 @@ int copy_run(const struct copy_job *job, struct copy_result *ret_result, struct 
 		r = count_stored(&copy, &total_bytes);
 	if (r == 0)
 		r = run_threads(&copy, threads, total_bytes);
-	for (unsigned int i = 0; i < COPY_THREADS; i++) {
-		free(threads[i].there);
+	for (unsigned int i = 0; i < COPY_THREADS; i++)
 		free(threads[i].data);
-	}
 	free(copy.extents);
 	if (r < 0)
 		return r;

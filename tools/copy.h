@@ -16,7 +16,7 @@
 #include "sealblk/units.h"
 
 enum {
-	COPY_THREADS = 4,
+	COPY_THREADS = 4, /* at most, and no more than there are processors, but for two */
 	COPY_PIECE_BYTES = 1 << 20, /* read and written in one go; no piece crosses a multiple */
 	COPY_PIECE_SECTORS = COPY_PIECE_BYTES / SECTOR_BYTES,
 };

@@ -13,7 +13,7 @@
 #include "request/request.h"
 
 enum {
-	TICK_MS = 100,
+	TICK_MS = 40, /* a hundred map blocks of a fast import */
 	LEAVE_MS = 2, /* between looks whether the others have left */
 };
 

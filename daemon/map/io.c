@@ -19,7 +19,8 @@ struct map_io {
 	struct ring_op op;
 	struct map *map;
 	struct lane *lane;
-	struct waiter *waiter; /* who asked, and gets the result */
+	struct waiter *waiter; /* who asked, and gets the result; NULL: not in use */
+	bool load;	       /* else it reserves */
 	struct map_io *next;   /* in the free list */
 	uint64_t index;	       /* the block; or the first one */
 	uint64_t end;	       /* of those that are reserved */
@@ -57,6 +58,7 @@ static void io_end(struct map_io *io, int result)
 
 	waiter_wake(io->waiter, result);
 	waiter_line_wake(&map->io_waiters, 0);
+	io->waiter = NULL;
 	io->next = map->io_free;
 	map->io_free = io;
 }
@@ -104,11 +106,23 @@ static void reserve_done(struct ring_op *op, int result)
 	pthread_mutex_unlock(&map->lock);
 }
 
-/* Returns 1: @waiter waits for the operation, or for a free struct map_io. */
+/* Is space for block @index being reserved? */
+static bool is_being_reserved(const struct map *map, uint64_t index)
+{
+	for (uint32_t i = 0; i < map->nr_ios_begun; i++) {
+		const struct map_io *io = &map->io_pool[i];
+
+		if (io->waiter && !io->load && index >= io->index && index < io->end)
+			return true;
+	}
+	return false;
+}
+
+/* Returns 1: @waiter waits for the operation, another one's, or a free struct map_io. */
 static int io_begin(struct map *map, struct lane *lane, uint64_t index, bool load,
 		    struct waiter *waiter)
 {
-	struct map_io *io = io_take(map);
+	struct map_io *io = !load && is_being_reserved(map, index) ? NULL : io_take(map);
 
 	waiter->lane = lane;
 	if (!io) {
@@ -118,6 +132,7 @@ static int io_begin(struct map *map, struct lane *lane, uint64_t index, bool loa
 	io->map = map;
 	io->lane = lane;
 	io->waiter = waiter;
+	io->load = load;
 	io->index = load ? index : index / RESERVE_BLOCKS * RESERVE_BLOCKS;
 	io->end = load ? index + 1 : min_u64(io->index + RESERVE_BLOCKS, map->nr_blocks);
 	io->op = (struct ring_op){

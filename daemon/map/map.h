@@ -131,8 +131,8 @@ struct map {
 	uint64_t *taken;	   /* ... and is about to be given back; both under @lock */
 	uint64_t nr_spent;	   /* bits in @spent, and at least those in @taken: */
 	uint64_t nr_taken;
-	uint8_t *bitmap_slots;	   /* a byte per bitmap block: the slot that counts */
-	bool *bitmap_stale;	   /* per bitmap block: its slots have other bits; under @lock */
+	uint8_t *bitmap_slots; /* a byte per bitmap block: the slot that counts */
+	bool *bitmap_stale;    /* per bitmap block: its slots have other bits; under @lock */
 
 	struct epoch epoch;
 	struct lane **lanes;

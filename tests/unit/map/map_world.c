@@ -49,8 +49,7 @@ void map_world_init(struct map_world *world, uint64_t nr_sectors, void *entries)
 	config->open_seq = 1;
 	config->planes[SEALED_PLANE] = (struct map_plane){ SEAL_PLANE_SEALED, 64 << 20 };
 	config->planes[PLAIN_PLANE] =
-		(struct map_plane){ SEAL_PLANE_PLAIN,
-				    (64 << 20) + sectors_to_bytes(nr_sectors) };
+		(struct map_plane){ SEAL_PLANE_PLAIN, (64 << 20) + sectors_to_bytes(nr_sectors) };
 	cr_assert_eq(map_init(&world->map, SEALED_PLANE), 0);
 	make_lane(world);
 	make_dirty_file(world);
