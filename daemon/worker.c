@@ -462,6 +462,29 @@ static int init_lanes(struct worker *worker)
 	return 0;
 }
 
+static bool any_goes_past_cache(const struct server *server)
+{
+	for (unsigned int i = 0; i < server->nr_exports; i++)
+		if (server->images[i]->disk.map.config.direct)
+			return true;
+	return false;
+}
+
+static void keep_arena_in_place(struct worker *worker)
+{
+	int r;
+
+	if (!any_goes_past_cache(worker->server))
+		return;
+	r = ring_keep_in_place(worker->ring, worker->arena, WORKER_BUFFER_BYTES);
+	/* Where it fails for one it fails for all after it: one line. */
+	if (r < 0 && worker->number + 1 == worker->server->nr_workers)
+		log_line(LOG_LEVEL_INFO,
+			 "requests' memory cannot be kept in place (%s): --cache none costs more; "
+			 "raise the limit of locked memory (LimitMEMLOCK=)",
+			 strerror(-r));
+}
+
 int worker_init(struct worker *worker, struct server *server, unsigned int number)
 {
 	int r;
@@ -476,6 +499,8 @@ int worker_init(struct worker *worker, struct server *server, unsigned int numbe
 	r = init_memory(worker);
 	if (r == 0)
 		r = server->new_ring(server->ring_entries, &worker->ring);
+	if (r == 0)
+		keep_arena_in_place(worker);
 	if (r == 0 && server->trace)
 		r = ring_trace_new(server->trace, number + 1, worker->ring, &worker->ring);
 	if (r == 0)

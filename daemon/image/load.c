@@ -238,13 +238,19 @@ static bool map_is_reserved(uint64_t bytes)
 	return bytes > MAP_HEAP_BYTES_MAX;
 }
 
+static void give_pages_back(uint8_t *memory, size_t bytes)
+{
+	/* If not, it costs memory. */
+	(void)madvise(memory, bytes, MADV_DONTNEED);
+}
+
 static int map_memory(struct image *image)
 {
 	const uint64_t bytes = map_entries_bytes(image->disk.nr_sectors);
 	void *memory;
 
-	image->disk.map.config.entries_are_mapped = map_is_reserved(bytes);
 	if (map_is_reserved(bytes)) {
+		image->disk.map.config.give_pages_back = give_pages_back;
 		memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
 			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 		if (memory == MAP_FAILED)

@@ -56,9 +56,9 @@ struct map_config {
 	int data_fd;	/* for reads and writes of planes: @fd, or with @direct another */
 	bool direct;	/* struct ring_op */
 	uint64_t disk_sectors;
-	/* map_entries_bytes(), zeroed, the caller's; used bit by bit. Mapped: pages are given back. */
-	void *entries_memory;
-	bool entries_are_mapped;
+	void *entries_memory; /* map_entries_bytes(), zeroed, the caller's; used bit by bit */
+	/* Pages of it that are not needed any more: zeros, if ever used again. NULL: it keeps them. */
+	void (*give_pages_back)(uint8_t *memory, size_t bytes);
 	uint64_t bitmap_offset;
 	uint64_t map_offset;
 	uint8_t uuid[SEAL_UUID_BYTES];

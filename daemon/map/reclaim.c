@@ -11,7 +11,6 @@
  */
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 
 #include "map/entries.h"
 
@@ -37,7 +36,7 @@ void reclaim_done(struct map *map)
 
 void reclaim_note(struct map *map, uint64_t index)
 {
-	if (!map->config.entries_are_mapped || bitset_has(map->spent, index))
+	if (!map->config.give_pages_back || bitset_has(map->spent, index))
 		return;
 	bitset_add(map->spent, index);
 	map->nr_spent++;
@@ -83,8 +82,9 @@ static void give_run(struct map *map, uint64_t first, uint64_t end)
 	while (end_page > page && !is_idle(map, end_page - 1))
 		end_page--;
 	if (page < end_page)
-		(void)madvise((uint8_t *)map->config.entries_memory + page * PAGE_BYTES,
-			      (end_page - page) * PAGE_BYTES, MADV_DONTNEED);
+		map->config.give_pages_back((uint8_t *)map->config.entries_memory +
+						    page * PAGE_BYTES,
+					    (end_page - page) * PAGE_BYTES);
 }
 
 void reclaim_give(struct map *map)

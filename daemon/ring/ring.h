@@ -18,6 +18,7 @@
 #define RING_RING_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
 
@@ -79,6 +80,8 @@ struct ring_ops {
 	void (*submit)(struct ring *ring, struct ring_op *op);
 	int (*wait)(struct ring *ring, int timeout_ms);
 	void (*cancel)(struct ring *ring, struct ring_op *op); /* NULL: nothing ever lasts */
+	/* NULL: there is nothing to gain. */
+	int (*keep_in_place)(struct ring *ring, uint8_t *memory, size_t bytes);
 	void (*free)(struct ring *ring);
 };
 
@@ -119,6 +122,18 @@ static inline void ring_cancel(struct ring *ring, struct ring_op *op)
 {
 	if (ring->ops->cancel)
 		ring->ops->cancel(ring, op);
+}
+
+/*
+ * READs and WRITEs of struct ring_op's `direct` into and out of @memory, page-aligned,
+ * cost less from here on: the kernel finds its pages once and keeps all of them in
+ * memory until the ring is gone (io_uring_register(2), IORING_REGISTER_BUFFERS). Once,
+ * before the first ring_wait(). Returns 0, or a negative errno, and all is as before:
+ * -ENOMEM: they are more than RLIMIT_MEMLOCK lets this user keep.
+ */
+static inline int MUST_CHECK ring_keep_in_place(struct ring *ring, uint8_t *memory, size_t bytes)
+{
+	return ring->ops->keep_in_place ? ring->ops->keep_in_place(ring, memory, bytes) : 0;
 }
 
 /* Accepts NULL; nothing may be in flight. */

@@ -57,6 +57,8 @@ struct uring {
 	struct ring_queue line;	    /* for a free slot */
 	struct ring_queue finished; /* over without the kernel's ring, @done not yet called */
 	unsigned int nr_cancels;    /* slots with CANCEL_WANTED */
+	const uint8_t *kept;	    /* buffer 0 of the kernel's, @kept_bytes; NULL: none */
+	size_t kept_bytes;
 	uint16_t first_free;
 	unsigned int nr_slots;
 	struct slot slots[];
@@ -69,7 +71,13 @@ static struct uring *uring_of(struct ring *ring)
 
 /* ---- submission ---- */
 
-static void prepare(struct io_uring_sqe *sqe, const struct ring_op *op)
+/* In @u->kept, and worth looking for there? */
+static bool is_kept(const struct uring *u, const struct ring_op *op)
+{
+	return op->direct && u->kept && op->data >= u->kept && op->data < u->kept + u->kept_bytes;
+}
+
+static void prepare(const struct uring *u, struct io_uring_sqe *sqe, const struct ring_op *op)
 {
 	uint64_t at = op->offset_bytes + op->done_bytes;
 	uint32_t left = op->bytes - op->done_bytes;
@@ -78,9 +86,13 @@ static void prepare(struct io_uring_sqe *sqe, const struct ring_op *op)
 	switch (op->kind) {
 	case RING_READ:
 		io_uring_prep_read(sqe, op->fd, op->data + op->done_bytes, left, at);
+		if (is_kept(u, op))
+			sqe->opcode = IORING_OP_READ_FIXED;
 		break;
 	case RING_WRITE:
 		io_uring_prep_write(sqe, op->fd, op->data + op->done_bytes, left, at);
+		if (is_kept(u, op))
+			sqe->opcode = IORING_OP_WRITE_FIXED;
 		break;
 	case RING_FDATASYNC:
 		io_uring_prep_fsync(sqe, op->fd, IORING_FSYNC_DATASYNC);
@@ -138,7 +150,7 @@ static void queue_sqe(struct uring *u, const struct slot *slot)
 	if (slot->polling)
 		io_uring_prep_poll_add(sqe, op->fd, op->kind == RING_SENDMSG ? POLLOUT : POLLIN);
 	else
-		prepare(sqe, op);
+		prepare(u, sqe, op);
 	sqe->user_data = tag_of(u, slot);
 }
 
@@ -376,11 +388,9 @@ static int wait(struct ring *ring, int timeout_ms)
  * No SQE flag is allowed, and no registering.
  */
 static const enum io_uring_op allowed_ops[] = {
-	IORING_OP_READ,		IORING_OP_WRITE,
-	IORING_OP_FSYNC,	IORING_OP_FALLOCATE,
-	IORING_OP_FADVISE,	IORING_OP_ACCEPT,
-	IORING_OP_RECV,		IORING_OP_RECVMSG,
-	IORING_OP_SENDMSG,	IORING_OP_POLL_ADD,
+	IORING_OP_READ,		IORING_OP_WRITE,     IORING_OP_READ_FIXED, IORING_OP_WRITE_FIXED,
+	IORING_OP_FSYNC,	IORING_OP_FALLOCATE, IORING_OP_FADVISE,	   IORING_OP_ACCEPT,
+	IORING_OP_RECV,		IORING_OP_RECVMSG,   IORING_OP_SENDMSG,	   IORING_OP_POLL_ADD,
 	IORING_OP_ASYNC_CANCEL, IORING_OP_URING_CMD, /* the last one: of a commanding ring alone */
 };
 
@@ -416,6 +426,19 @@ static int kernel_ring_init(struct io_uring *kernel, unsigned int entries)
 	return r;
 }
 
+static int keep_in_place(struct ring *ring, uint8_t *memory, size_t bytes)
+{
+	struct uring *u = uring_of(ring);
+	const struct iovec buffer = { .iov_base = memory, .iov_len = bytes };
+	int r = io_uring_register_buffers(&u->kernel, &buffer, 1);
+
+	if (r < 0)
+		return r;
+	u->kept = memory;
+	u->kept_bytes = bytes;
+	return 0;
+}
+
 static void free_ring(struct ring *ring)
 {
 	struct uring *u = uring_of(ring);
@@ -429,6 +452,7 @@ static const struct ring_ops uring_ops = {
 	.submit = submit,
 	.wait = wait,
 	.cancel = cancel,
+	.keep_in_place = keep_in_place,
 	.free = free_ring,
 };
 

@@ -22,6 +22,11 @@ struct world {
 	uint8_t *model; /* an entry per sector */
 };
 
+static void give_pages_back(uint8_t *memory, size_t bytes)
+{
+	cr_assert_eq(madvise(memory, bytes, MADV_DONTNEED), 0);
+}
+
 static struct world *world_new(void)
 {
 	struct world *world = calloc(1, sizeof(*world));
@@ -30,7 +35,7 @@ static struct world *world_new(void)
 			      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	cr_assert_neq(world->entries, MAP_FAILED);
 	world->model = calloc(1, SECTORS);
-	world->of.map.config.entries_are_mapped = true;
+	world->of.map.config.give_pages_back = give_pages_back;
 	map_world_init(&world->of, SECTORS, world->entries);
 	return world;
 }

@@ -3,6 +3,8 @@
 #include "fake_kernel.h"
 #include "fixture.h"
 
+#include <sys/mman.h>
+
 #include "store/store.h"
 
 enum { BLOCK = 4096, ENTRIES = 4 };
@@ -260,6 +262,60 @@ Test(ring_engines, io_uring_moves_bytes_that_the_page_cache_does_not_have)
 {
 	fake_kernel.cold = true;
 	check_all(uring_or_skip(ENTRIES));
+}
+
+enum { KEPT_BYTES = 16 * BLOCK };
+
+/* Does the kernel hold on to memory of ours? */
+static bool pins_memory(void)
+{
+	FILE *status = fopen("/proc/self/status", "re");
+	char line[128];
+	unsigned int kib = 0;
+
+	cr_assert(status);
+	while (fgets(line, sizeof(line), status) && sscanf(line, "VmPin: %u kB", &kib) != 1)
+		;
+	fclose(status);
+	return kib > 0;
+}
+
+static void move(struct engine *engine, enum ring_kind kind, uint8_t *data, uint32_t bytes)
+{
+	struct ring_op op = {
+		.kind = kind,
+		.fd = engine->fd,
+		.direct = true,
+		.data = data,
+		.bytes = bytes,
+	};
+
+	cr_expect_eq(ring_run(engine->ring, &op), 0);
+}
+
+Test(ring_engines, io_uring_moves_bytes_of_memory_that_is_kept_in_place_and_of_other)
+{
+	struct engine engine = { .ring = uring_or_skip(ENTRIES), .fd = scratch_file() };
+	uint8_t *kept =
+		mmap(NULL, KEPT_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	static uint8_t other[2 * BLOCK];
+
+	cr_assert_neq(kept, MAP_FAILED);
+	cr_assert_eq(ring_keep_in_place(engine.ring, kept, KEPT_BYTES), 0);
+	cr_expect(pins_memory());
+	memset(kept, 0x5a, KEPT_BYTES);
+	move(&engine, RING_WRITE, kept + BLOCK, KEPT_BYTES - BLOCK);
+	move(&engine, RING_READ, other, sizeof(other));
+	cr_expect_arr_eq(other, kept, sizeof(other));
+	memset(other, 0xa5, sizeof(other));
+	move(&engine, RING_WRITE, other, sizeof(other));
+	move(&engine, RING_READ, kept + 100, 3 * BLOCK);
+	cr_expect_arr_eq(kept + 100, other, sizeof(other));
+	cr_expect_eq(kept[99], 0x5a);
+	cr_expect_eq(kept[100 + sizeof(other)], 0x5a);
+	ring_free(engine.ring);
+	munmap(kept, KEPT_BYTES);
+	close(engine.fd);
 }
 
 Test(ring_engines, libaio_moves_bytes_that_the_page_cache_does_not_have)

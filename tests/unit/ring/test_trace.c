@@ -120,7 +120,11 @@ static void heard(struct ring_op *op, int result)
 
 Test(trace, is_told_of_an_operation_before_storage_is_and_of_its_end_before_its_owner_is)
 {
-	static const struct ring_ops ops = { looking_submit, looking_wait, NULL, looking_free };
+	static const struct ring_ops ops = {
+		.submit = looking_submit,
+		.wait = looking_wait,
+		.free = looking_free,
+	};
 	struct ring inner = { .ops = &ops };
 	uint8_t data[SECTOR_BYTES] = "what is written";
 	struct ring_op op = {
