@@ -67,7 +67,7 @@ static void reserve(const struct resource *resource, uint64_t needed, uint64_t w
 		 (unsigned long long)got, resource->remedy);
 }
 
-void resources_reserve(unsigned int nr_exports, unsigned int nr_workers)
+void resources_reserve(unsigned int nr_exports, unsigned int nr_workers, bool keeps_arenas)
 {
 	const uint64_t fixed = FILES_FIXED + FILES_PER_WORKER * (uint64_t)(nr_workers + 1) +
 			       LISTENERS_MAX + DM_DEVICES_MAX + 2 * CONTROL_CLIENTS_MAX;
@@ -76,9 +76,10 @@ void resources_reserve(unsigned int nr_exports, unsigned int nr_workers)
 	const uint64_t wanted = needed + BASE_LAYERS_MAX * (uint64_t)nr_exports +
 				WORKER_CONNS_MAX * (uint64_t)nr_workers;
 	const uint64_t keys = LOCKED_FIXED + LOCKED_PER_EXPORT * (uint64_t)nr_exports;
+	const uint64_t arenas = keeps_arenas ? (uint64_t)WORKER_BUFFER_BYTES * (nr_workers + 1) : 0;
 
 	reserve(&files, needed, wanted, nr_exports);
 	/* Root has no limit here. */
 	if (geteuid() != 0)
-		reserve(&locked, keys, keys, nr_exports);
+		reserve(&locked, keys, keys + arenas, nr_exports);
 }

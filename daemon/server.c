@@ -223,7 +223,8 @@ static int open_images(struct server *server)
 	struct problem problem;
 	int r;
 
-	resources_reserve(server->account->nr_exports, count_workers(server->options));
+	resources_reserve(server->account->nr_exports, count_workers(server->options),
+			  server->options->cache_none);
 	r = server_open_images(server, &problem);
 	return r < 0 ? tell(r, &problem) : EXIT_OK;
 }

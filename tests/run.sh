@@ -67,7 +67,7 @@ build_with() {
 	local dir=$build_dir/tests/engine-$1
 	if [[ ! -d $dir ]]; then
 		mkdir "$dir"
-		ln -s "$build_dir/sealblk" "$build_dir/tests" "$dir"
+		find "$build_dir" -mindepth 1 -maxdepth 1 ! -name sealblkd -exec ln -s {} "$dir" \;
 		printf '#!/bin/sh\nexec %q --io-engine %q "$@"\n' "$build_dir/sealblkd" "$1" >"$dir/sealblkd"
 		chmod +x "$dir/sealblkd"
 	fi
