@@ -128,7 +128,8 @@ def holes(path):
         began = time.monotonic()
         assert client.read((32 + number) * MIB, MIB) == bytes(MIB)
         taken.append(time.monotonic() - began)
-    assert sorted(taken)[10] < 0.05, "READs of a hole take %.3f s" % sorted(taken)[10]
+    # Those that wait for ticks all take one; a busy machine holds up some.
+    assert sorted(taken)[4] < 0.04, "READs of a hole take %.3f s" % sorted(taken)[4]
 
 
 def places(path, count):
