@@ -76,7 +76,7 @@ void resources_reserve(unsigned int nr_exports, unsigned int nr_workers, bool ke
 	const uint64_t wanted = needed + BASE_LAYERS_MAX * (uint64_t)nr_exports +
 				WORKER_CONNS_MAX * (uint64_t)nr_workers;
 	const uint64_t keys = LOCKED_FIXED + LOCKED_PER_EXPORT * (uint64_t)nr_exports;
-	const uint64_t arenas = keeps_arenas ? (uint64_t)WORKER_BUFFER_BYTES * (nr_workers + 1) : 0;
+	const uint64_t arenas = keeps_arenas ? (uint64_t)WORKER_BUFFER_BYTES * nr_workers : 0;
 
 	reserve(&files, needed, wanted, nr_exports);
 	/* Root has no limit here. */

@@ -474,7 +474,8 @@ static void keep_arena_in_place(struct worker *worker)
 {
 	int r;
 
-	if (!any_goes_past_cache(worker->server))
+	/* The one in the background serves no client: its arena stays empty. */
+	if (worker->number >= worker->server->nr_workers || !any_goes_past_cache(worker->server))
 		return;
 	r = ring_keep_in_place(worker->ring, worker->arena, WORKER_BUFFER_BYTES);
 	/* Where it fails for one it fails for all after it: one line. */

@@ -138,7 +138,8 @@ static int next_extent(struct copy *copy, unsigned int thread, struct extent *re
 	}
 	r = source->extent(source, thread, copy->at_sector, source->nr_sectors - copy->at_sector,
 			   &ret_extent->hole, &nr_sectors);
-	ret_extent->end_sector = copy->at_sector + nr_sectors;
+	if (r == 0)
+		ret_extent->end_sector = copy->at_sector + nr_sectors;
 	return r;
 }
 

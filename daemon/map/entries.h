@@ -139,8 +139,6 @@ int MUST_CHECK map_begin_first_write(struct map *map, struct lane *lane, uint64_
  * Of those that do not: take some, and, when all epochs have ended that began before
  * that, give their memory back.
  */
-int MUST_CHECK reclaim_init(struct map *map);
-void reclaim_done(struct map *map);
 void reclaim_note(struct map *map, uint64_t index);
 void reclaim_forget(struct map *map, uint64_t index);
 void reclaim_take(struct map *map);

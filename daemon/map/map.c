@@ -24,13 +24,15 @@ static int allocate(struct map *map)
 	map->slots = calloc(words_for(nr), sizeof(*map->slots));
 	map->lagging = calloc(words_for(nr), sizeof(*map->lagging));
 	map->stale = calloc(words_for(nr), sizeof(*map->stale));
+	map->spent = calloc(words_for(nr), sizeof(*map->spent));
+	map->taken = calloc(words_for(nr), sizeof(*map->taken));
 	map->bitmap_slots = calloc(map->nr_bitmap_blocks, 1);
 	map->bitmap_stale = calloc(map->nr_bitmap_blocks, sizeof(*map->bitmap_stale));
 	map->dirty_pool = malloc(DIRTY_BLOCKS_MAX * sizeof(*map->dirty_pool));
 	map->switch_grace = calloc(1, sizeof(*map->switch_grace));
 	if (!map->heads || !map->written || !map->reserved || !map->slots || !map->lagging ||
-	    !map->stale || !map->bitmap_slots || !map->bitmap_stale || !map->dirty_pool ||
-	    !map->switch_grace)
+	    !map->stale || !map->spent || !map->taken || !map->bitmap_slots || !map->bitmap_stale ||
+	    !map->dirty_pool || !map->switch_grace)
 		return -ENOMEM;
 	return 0;
 }
@@ -60,8 +62,6 @@ int map_init(struct map *map, uint8_t current)
 	pthread_mutex_init(&map->lock, NULL);
 	r = map_io_init(map);
 	if (r == 0)
-		r = reclaim_init(map);
-	if (r == 0)
 		r = round_init(map);
 	if (r == 0)
 		r = sweep_init(map);
@@ -74,13 +74,14 @@ void map_done(struct map *map)
 		return;
 	sweep_done(map);
 	round_done(map);
-	reclaim_done(map);
 	map_io_done(map);
 	pthread_mutex_destroy(&map->lock);
 	free(map->switch_grace);
 	free(map->dirty_pool);
 	free(map->bitmap_stale);
 	free(map->bitmap_slots);
+	free(map->taken);
+	free(map->spent);
 	free(map->stale);
 	free(map->lagging);
 	free(map->slots);

@@ -9,30 +9,9 @@
  * who has seen a block mixed may still read its entries -> RECLAIM_GIVE: the pages of which
  * nobody uses a byte. A block that is mixed again is forgotten (RECLAIM_FORGET).
  */
-#include <errno.h>
-#include <stdlib.h>
-
 #include "map/entries.h"
 
 enum { PAGE_BYTES = 4096 }; /* x86-64 */
-
-static uint64_t nr_words(const struct map *map)
-{
-	return (map->nr_blocks + 63) / 64;
-}
-
-int reclaim_init(struct map *map)
-{
-	map->spent = calloc(nr_words(map), sizeof(*map->spent));
-	map->taken = calloc(nr_words(map), sizeof(*map->taken));
-	return map->spent && map->taken ? 0 : -ENOMEM;
-}
-
-void reclaim_done(struct map *map)
-{
-	free(map->taken);
-	free(map->spent);
-}
 
 void reclaim_note(struct map *map, uint64_t index)
 {
@@ -53,7 +32,7 @@ void reclaim_take(struct map *map)
 {
 	if (map->nr_spent < RECLAIM_BLOCKS_MIN)
 		return;
-	bitset_move(map->taken, map->spent, (uint32_t)nr_words(map));
+	bitset_move(map->taken, map->spent, (uint32_t)((map->nr_blocks + 63) / 64));
 	map->nr_taken += map->nr_spent;
 	map->nr_spent = 0;
 }
