@@ -39,6 +39,7 @@ struct copy_source {
 	void (*leave)(struct copy_source *source, unsigned int thread, bool wait);
 	const char *path; /* for messages */
 	uint64_t nr_sectors;
+	uint32_t missing_bytes; /* at the end of the last one, where they read as zeros */
 };
 
 struct copy_sink {

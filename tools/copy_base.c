@@ -204,6 +204,9 @@ int copy_base_open(struct copy_base *from, const char *name, struct problem *pro
 	from->source.extent = extent;
 	from->source.read = read_sectors;
 	from->source.nr_sectors = bytes_to_sectors(from->base.disk_bytes);
+	if (from->base.layers[0]->format == BASE_RAW)
+		from->source.missing_bytes =
+			(uint32_t)(from->base.disk_bytes - from->base.layers[0]->store.bytes);
 	from->identity = copy_base_identity(&from->base);
 	if (from->identity)
 		return 0;

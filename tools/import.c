@@ -169,6 +169,7 @@ static int run(struct importer *importer, struct problem *problem)
 		.to = importer->part.path,
 		.format = "encrypted image",
 		.disk_bytes = importer->from.base.disk_bytes,
+		.padding_bytes = importer->from.source.missing_bytes,
 		.result = &result,
 	};
 	const bool kept = importer->part.found;

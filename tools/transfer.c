@@ -95,9 +95,10 @@ static void print_summary(const struct transfer_summary *summary)
 		printf(", %s found right", size_text(result->verified_bytes, size));
 	printf(", in %.1f s\n", result->seconds);
 	if (summary->padding_bytes > 0)
-		printf("padded with %" PRIu64 " bytes of zeros: Azure takes whole MiB, and 20 at "
-		       "least\n",
-		       summary->padding_bytes);
+		printf("padded with %" PRIu64 " bytes of zeros: %s\n", summary->padding_bytes,
+		       summary->padding_bytes < SECTOR_BYTES
+			       ? "a disk is of whole sectors, 512 bytes each"
+			       : "Azure takes whole MiB, and 20 at least");
 }
 
 int transfer_tell(const struct transfer_summary *summary, struct problem *problem)
@@ -245,8 +246,9 @@ static int run(const struct transfer *transfer, struct part *part, struct proble
 		.to = transfer->path,
 		.format = format_names[transfer->format],
 		.disk_bytes = transfer->disk_bytes,
-		.padding_bytes =
-			transfer->disk_bytes - sectors_to_bytes(transfer->source->nr_sectors),
+		.padding_bytes = transfer->disk_bytes -
+				 sectors_to_bytes(transfer->source->nr_sectors) +
+				 transfer->source->missing_bytes,
 		.result = &result,
 	};
 	int r = part_init(part, problem);

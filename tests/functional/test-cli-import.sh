@@ -61,6 +61,14 @@ jq -e '.event == "done" and .stored_bytes == .written_bytes' output >/dev/null |
 rm parent.vhd child.vhd
 expect_disk chain.seal chain.raw
 
+# A last sector that is not whole.
+make_random small.raw 1000
+expect_exit 0 "$sealblk" import small.raw --key-file key small.seal
+expect_output '^padded with 24 bytes of zeros: a disk is of whole sectors, 512 bytes each$'
+cp small.raw padded.raw
+truncate -s 1024 padded.raw
+expect_disk small.seal padded.raw
+
 # ---- refused ----
 
 before=$(digest chain.seal)
