@@ -11,8 +11,8 @@
 
 enum {
 	MAP_IOS_MAX = 32,
-	/* So many blocks get their space at once: 128 KiB for 62 MiB of the disk. */
-	RESERVE_BLOCKS = 16,
+	/* So many blocks get their space at once: 512 KiB for 248 MiB of the disk. */
+	RESERVE_BLOCKS = 64,
 };
 
 struct map_io {
