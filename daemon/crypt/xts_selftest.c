@@ -65,6 +65,7 @@ static const uint64_t run_starts[] = { 0, 0xfffffffe, TIB_SECTORS - 2, UINT64_C(
 
 /* What one run is compared in. Kilobytes on the stack, at start only. */
 struct areas {
+	uint8_t plain[AREA_BYTES]; /* the same for all runs */
 	uint8_t ours[AREA_BYTES];
 	uint8_t expected[AREA_BYTES];
 };
@@ -105,31 +106,32 @@ static bool known_answers_hold(struct xts *xts)
 }
 
 /* Compares whole areas, margins included: a write beside the data shows. */
-static bool run_agrees(struct xts *xts, struct xts *reference, uint64_t first_sector,
-		       uint32_t nr_sectors)
+static bool run_agrees(struct xts *xts, struct xts *reference, struct areas *areas,
+		       uint64_t first_sector, uint32_t nr_sectors)
 {
-	struct areas areas;
 	size_t start = MARGIN_BYTES - nr_sectors % 16; /* at an odd address now and then */
 
-	fill_pattern(areas.ours);
-	memcpy(areas.expected, areas.ours, AREA_BYTES);
-	xts_encrypt(xts, first_sector, nr_sectors, areas.ours + start);
+	memcpy(areas->ours, areas->plain, AREA_BYTES);
+	memcpy(areas->expected, areas->plain, AREA_BYTES);
+	xts_encrypt(xts, first_sector, nr_sectors, areas->ours + start);
 	for (uint32_t i = 0; i < nr_sectors; i++)
 		xts_encrypt(reference, first_sector + i, 1,
-			    areas.expected + start + (size_t)i * SECTOR_BYTES);
-	if (memcmp(areas.ours, areas.expected, AREA_BYTES) != 0)
+			    areas->expected + start + (size_t)i * SECTOR_BYTES);
+	if (memcmp(areas->ours, areas->expected, AREA_BYTES) != 0)
 		return false;
 
-	xts_decrypt(xts, first_sector, nr_sectors, areas.ours + start);
-	fill_pattern(areas.expected);
-	return memcmp(areas.ours, areas.expected, AREA_BYTES) == 0;
+	xts_decrypt(xts, first_sector, nr_sectors, areas->ours + start);
+	return memcmp(areas->ours, areas->plain, AREA_BYTES) == 0;
 }
 
 static bool runs_agree(struct xts *xts, struct xts *reference)
 {
+	struct areas areas;
+
+	fill_pattern(areas.plain);
 	for (size_t i = 0; i < ARRAY_LEN(run_starts); i++)
 		for (size_t n = 0; n < ARRAY_LEN(run_sectors); n++)
-			if (!run_agrees(xts, reference, run_starts[i], run_sectors[n]))
+			if (!run_agrees(xts, reference, &areas, run_starts[i], run_sectors[n]))
 				return false;
 	return true;
 }
