@@ -17,6 +17,8 @@ enum {
 	TICK_MS = 40,		       /* a hundred map blocks of a fast import */
 	LEAVE_MS = 2,		       /* between looks whether the others have left */
 	HUGE_MAP_BYTES_MAX = 32 << 20, /* of entries: of a disk of 32 GiB */
+	DIRTY_BLOCKS_USED = 1024,      /* of 14 KiB each */
+	MIXED_BLOCKS_MAX = 2048,       /* of a larger one, 4 KiB each */
 };
 
 struct lane_thread {
@@ -243,16 +245,19 @@ static int init_thread(struct lane_thread *thread, struct image *image, const st
 /*
  * A disk that is copied touches nearly all of its map once, one page fault for each block,
  * under the map's lock: where page faults are dear (a host that keeps tables for its
- * guest), 20 us of 200 for a piece. What a small disk's map may take at most needs no
- * giving back.
+ * guest), 20 us of 200 for a piece. All of a small disk's map may stay in memory; of a
+ * larger one what was passed is not needed again.
  */
-static void use_huge_pages(struct image *image)
+static void limit_memory(struct image *image)
 {
 	const uint64_t bytes = map_entries_bytes(image->disk.nr_sectors);
+	struct map_config *config = &image->disk.map.config;
 
+	config->dirty_blocks_spare = DIRTY_BLOCKS_MAX - DIRTY_BLOCKS_USED;
+	config->mixed_blocks_max = MIXED_BLOCKS_MAX;
 	if (bytes <= HUGE_MAP_BYTES_MAX &&
 	    madvise(image->entries_memory, bytes, MADV_HUGEPAGE) == 0)
-		image->disk.map.config.give_pages_back = NULL;
+		config->give_pages_back = NULL;
 }
 
 int lanes_init(struct lanes *lanes, struct image *image, struct problem *problem)
@@ -278,7 +283,7 @@ int lanes_init(struct lanes *lanes, struct image *image, struct problem *problem
 			    strerror(-r));
 		return r;
 	}
-	use_huge_pages(image);
+	limit_memory(image);
 	map_set_lanes(&image->disk.map, lanes->of_threads, COPY_THREADS);
 	return 0;
 }

@@ -135,12 +135,14 @@ int MUST_CHECK map_begin_first_write(struct map *map, struct lane *lane, uint64_
 				     uint64_t nr_sectors, struct waiter *waiter);
 
 /*
- * reclaim.c: under the lock. Block @index does not use its entries any more, or again.
- * Of those that do not: take some, and, when all epochs have ended that began before
- * that, give their memory back.
+ * reclaim.c: under the lock. Block @index does not use its entries any more, or again
+ * (call it once, as it becomes mixed). Of those that do not: take some, and, when all epochs
+ * have ended that began before that, give their memory back. Are there more mixed blocks
+ * than are to be kept?
  */
 void reclaim_note(struct map *map, uint64_t index);
 void reclaim_forget(struct map *map, uint64_t index);
+bool reclaim_is_due(const struct map *map);
 void reclaim_take(struct map *map);
 void reclaim_give(struct map *map);
 

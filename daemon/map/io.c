@@ -63,16 +63,33 @@ static void io_end(struct map_io *io, int result)
 	map->io_free = io;
 }
 
+/* A pair whose slots differ was written since the image was opened, and left memory. */
+static int judge(const struct map_io *io, unsigned int *ret_slot)
+{
+	struct map *map = io->map;
+	const struct block_identity id = map_block_identity(map, io->index);
+	bool lagging;
+
+	pthread_mutex_lock(&map->lock);
+	lagging = bitset_has(map->lagging, io->index);
+	*ret_slot = bitset_has(map->slots, io->index);
+	pthread_mutex_unlock(&map->lock);
+	if (!lagging)
+		return block_pick(io->pair, &id, &io->lane->mac, false, ret_slot);
+	return block_is_whole(&io->pair[*ret_slot])
+		       ? block_check(&io->pair[*ret_slot], &id, &io->lane->mac)
+		       : -EBADMSG;
+}
+
 static void load_done(struct ring_op *op, int result)
 {
 	struct map_io *io = CONTAINER_OF(op, struct map_io, op);
 	struct map *map = io->map;
-	struct block_identity id = map_block_identity(map, io->index);
 	unsigned int slot = 0;
 	int verdict = -EBADMSG;
 
 	if (result >= 0)
-		verdict = block_pick(io->pair, &id, &io->lane->mac, false, &slot);
+		verdict = judge(io, &slot);
 	/* Not judged: that says nothing about the block. */
 	if (verdict < 0 && verdict != -EBADMSG)
 		result = verdict;

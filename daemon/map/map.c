@@ -189,6 +189,7 @@ void map_install(struct map *map, uint64_t index, const uint8_t body[SEAL_BLOCK_
 		atomic_store(&map->heads[index], head_uniform(entry));
 		return;
 	}
+	reclaim_forget(map, index);
 	entries_load(map_entries(map, index), body);
 	atomic_store(&map->heads[index], (uint64_t)HEAD_MIXED);
 }

@@ -59,6 +59,13 @@ struct map_config {
 	void *entries_memory; /* map_entries_bytes(), zeroed, the caller's; used bit by bit */
 	/* Pages of it that are not needed any more: zeros, if ever used again. NULL: it keeps them. */
 	void (*give_pages_back)(uint8_t *memory, size_t bytes);
+	/*
+	 * So many mixed blocks are kept in memory, about: more are read again when they are
+	 * needed. For who goes through the disk once; their stale slots are not refreshed
+	 * before image_equalise(). 0, or no @give_pages_back: all are kept.
+	 */
+	uint32_t mixed_blocks_max;
+	uint32_t dirty_blocks_spare; /* of DIRTY_BLOCKS_MAX, that writes leave untouched */
 	uint64_t bitmap_offset;
 	uint64_t map_offset;
 	uint8_t uuid[SEAL_UUID_BYTES];
@@ -131,6 +138,7 @@ struct map {
 	uint64_t *taken;	   /* ... and is about to be given back; both under @lock */
 	uint64_t nr_spent;	   /* bits in @spent, and at least those in @taken: */
 	uint64_t nr_taken;
+	uint64_t nr_mixed;     /* blocks whose entries are in use; under @lock */
 	uint8_t *bitmap_slots; /* a byte per bitmap block: the slot that counts */
 	bool *bitmap_stale;    /* per bitmap block: its slots have other bits; under @lock */
 

@@ -5,6 +5,8 @@
  * each TiB.
  *
  * dirty_release_if_settled: the block is uniform -> RECLAIM_NOTE: spent
+ * sweep_start, more are mixed than are to be kept: those that are settled -> spent, and
+ * unloaded, as when the image was opened
  * sweep_start -> RECLAIM_TAKE: what is spent is taken -> the sweep waits for its epochs, as
  * who has seen a block mixed may still read its entries -> RECLAIM_GIVE: the pages of which
  * nobody uses a byte. A block that is mixed again is forgotten (RECLAIM_FORGET).
@@ -15,6 +17,7 @@ enum { PAGE_BYTES = 4096 }; /* x86-64 */
 
 void reclaim_note(struct map *map, uint64_t index)
 {
+	map->nr_mixed--;
 	if (!map->config.give_pages_back || bitset_has(map->spent, index))
 		return;
 	bitset_add(map->spent, index);
@@ -23,13 +26,34 @@ void reclaim_note(struct map *map, uint64_t index)
 
 void reclaim_forget(struct map *map, uint64_t index)
 {
+	map->nr_mixed++;
+	if (reclaim_is_due(map))
+		atomic_store(&map->stirred, true);
 	map->nr_spent -= bitset_has(map->spent, index);
 	bitset_remove(map->spent, index);
 	bitset_remove(map->taken, index);
 }
 
+bool reclaim_is_due(const struct map *map)
+{
+	return map->config.give_pages_back && map->config.mixed_blocks_max > 0 &&
+	       map->nr_mixed > map->config.mixed_blocks_max;
+}
+
+/* All blocks that nobody changes: what they say is in the image. */
+static void unload(struct map *map)
+{
+	for (uint64_t i = 0; i < map->nr_blocks; i++)
+		if (atomic_load(&map->heads[i]) == HEAD_MIXED && map_is_written(map, i)) {
+			atomic_store(&map->heads[i], (uint64_t)HEAD_UNLOADED);
+			reclaim_note(map, i);
+		}
+}
+
 void reclaim_take(struct map *map)
 {
+	if (reclaim_is_due(map))
+		unload(map);
 	if (map->nr_spent < RECLAIM_BLOCKS_MIN)
 		return;
 	bitset_move(map->taken, map->spent, (uint32_t)((map->nr_blocks + 63) / 64));

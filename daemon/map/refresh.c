@@ -58,6 +58,9 @@ void refresh_take(struct map *map)
 		/* One that has changed is written by this round anyway, and stale again. */
 		if (dirty && !bitset_is_empty(dirty->touched, MAP_BITSET_WORDS))
 			continue;
+		/* Its entries were given back: for this they are not read again. */
+		if (head_kind(atomic_load(&map->heads[i])) < HEAD_UNIFORM)
+			continue;
 		dirty_get(map, i)->refresh = true;
 		nr++;
 	}

@@ -356,7 +356,7 @@ void sweep_start(struct map *map, struct lane *lane)
 		bitset_move(d->sweeping, d->superseded, MAP_BITSET_WORDS);
 		any = true;
 	}
-	if (!any)
+	if (!any && !reclaim_is_due(map))
 		return;
 	map->punch_again_ms = 0;
 	sweep->active = true;

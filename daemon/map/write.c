@@ -84,7 +84,8 @@ static int prepare_blocks(struct map *map, struct lane *lane, uint64_t first_sec
 		nr_new += !dirty;
 		at = map_block_first(piece.index) + piece.end;
 	}
-	if (nr_new > map->nr_dirty_free || !dirty_file_has_room(&map->dirty_file, 1))
+	if (nr_new + map->config.dirty_blocks_spare > map->nr_dirty_free ||
+	    !dirty_file_has_room(&map->dirty_file, 1))
 		return wait_for_room(map, lane, waiter);
 	return 0;
 }

@@ -69,6 +69,28 @@ cp small.raw padded.raw
 truncate -s 1024 padded.raw
 expect_disk small.seal padded.raw
 
+# ---- memory ----
+
+# 40 GiB, a page in each block of the map: none of them is uniform.
+python3 - spread.raw <<'EOF'
+import os, sys
+fd = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT, 0o600)
+os.ftruncate(fd, 40 << 30)
+for at in range(0, 40 << 30, 3 << 20):
+    os.pwrite(fd, os.urandom(4096), at)
+EOF
+peak_mib() {
+	python3 -c 'import resource, subprocess, sys
+subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss >> 10)' "$@"
+}
+import_mib=$(peak_mib "$sealblk" import spread.raw --key-file key spread.seal)
+export_mib=$(peak_mib "$sealblk" export spread.seal --key-file key --format raw spread.out)
+qemu-img compare -f raw -F raw spread.raw spread.out
+expect_exit 0 "$sealblk" check spread.seal --key-file key
+((import_mib <= 64 && export_mib <= 64)) || fail "import took $import_mib MiB, export $export_mib MiB"
+rm spread.*
+
 # ---- refused ----
 
 before=$(digest chain.seal)

@@ -2,6 +2,7 @@
 #include "map_world.h"
 
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -42,6 +43,9 @@ void map_world_init(struct map_world *world, uint64_t nr_sectors, void *entries)
 
 	world->file = tmpfile();
 	config->fd = fileno(world->file);
+	/* As an image: no place is behind its end. */
+	cr_assert_eq(ftruncate(config->fd, (64 << 20) + 2 * (off_t)sectors_to_bytes(nr_sectors)),
+		     0);
 	config->disk_sectors = nr_sectors;
 	config->entries_memory = entries;
 	config->bitmap_offset = SEAL_BITMAP_START;
@@ -126,4 +130,17 @@ void map_world_flush(struct map_world *world)
 	cr_assert_eq(map_flush(&world->map, &world->lane, begin_wait(world)), 1);
 	end_wait(world);
 	cr_assert_eq(world->waiter.result, 0);
+}
+
+int map_world_find(struct map_world *world, uint64_t first, uint64_t limit, struct map_run *ret_run)
+{
+	int r;
+
+	while ((r = map_find(&world->map, first, limit, ret_run)) == -EAGAIN)
+		if (map_load_wait(&world->map, &world->lane, first, begin_wait(world)) == 1) {
+			end_wait(world);
+			if (world->waiter.result < 0)
+				return world->waiter.result;
+		}
+	return r;
 }

@@ -41,4 +41,8 @@ void map_world_zero(struct map_world *world, uint64_t first, uint64_t nr);
 
 void map_world_flush(struct map_world *world);
 
+/* map_find(), once the block is in memory. */
+int map_world_find(struct map_world *world, uint64_t first, uint64_t limit,
+		   struct map_run *ret_run);
+
 #endif

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* Memory of entries that are not needed any more, and what must not go with it. */
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "map/entries.h"
 #include "map_world.h"
@@ -13,6 +15,7 @@ enum {
 	OPERATIONS = 3000,
 	TURNS_MAX = 100000,
 	MAX_SECTORS = 3 * SEAL_BLOCK_SECTORS, /* of one operation */
+	MIXED_MAX = 20,
 };
 #define SECTORS ((uint64_t)BLOCKS * SEAL_BLOCK_SECTORS)
 
@@ -27,10 +30,12 @@ static void give_pages_back(uint8_t *memory, size_t bytes)
 	cr_assert_eq(madvise(memory, bytes, MADV_DONTNEED), 0);
 }
 
-static struct world *world_new(void)
+/* @mixed_max: struct map_config. */
+static struct world *world_of(uint32_t mixed_max)
 {
 	struct world *world = calloc(1, sizeof(*world));
 
+	world->of.map.config.mixed_blocks_max = mixed_max;
 	world->entries = mmap(NULL, map_entries_bytes(SECTORS), PROT_READ | PROT_WRITE,
 			      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	cr_assert_neq(world->entries, MAP_FAILED);
@@ -38,6 +43,11 @@ static struct world *world_new(void)
 	world->of.map.config.give_pages_back = give_pages_back;
 	map_world_init(&world->of, SECTORS, world->entries);
 	return world;
+}
+
+static struct world *world_new(void)
+{
+	return world_of(0);
 }
 
 static void world_free(struct world *world)
@@ -61,14 +71,16 @@ static void zero_sectors(struct world *world, uint64_t first, uint64_t nr)
 			world->model[i] = SEAL_ENTRY_ZERO;
 }
 
-static void expect_as_modelled(const struct world *world)
+static void expect_as_modelled(struct world *world)
 {
 	struct map_run run;
 
 	for (uint64_t at = 0; at < SECTORS; at += run.nr_sectors) {
-		cr_assert_eq(map_find(&world->of.map, at, SECTORS - at, &run), 0);
-		cr_assert_eq(run.entry, world->model[at], "sector %lu", at);
-		cr_assert_eq(world->model[at + run.nr_sectors - 1], run.entry);
+		cr_assert_eq(map_world_find(&world->of, at, SECTORS - at, &run), 0);
+		for (uint64_t i = at; i < at + run.nr_sectors; i++)
+			if (world->model[i] != run.entry)
+				cr_assert_fail("sector %lu is %u, not %u", i, run.entry,
+					       world->model[i]);
 	}
 }
 
@@ -176,10 +188,8 @@ static void change_something(struct world *world)
 	}
 }
 
-Test(reclaim, random_changes_leave_what_a_model_says)
+static void change_at_random(struct world *world)
 {
-	struct world *world = world_new();
-
 	for (int i = 0; i < OPERATIONS; i++) {
 		change_something(world);
 		if (i % 100 == 0)
@@ -187,5 +197,90 @@ Test(reclaim, random_changes_leave_what_a_model_says)
 	}
 	settle(world);
 	expect_as_modelled(world);
+}
+
+Test(reclaim, random_changes_leave_what_a_model_says)
+{
+	struct world *world = world_new();
+
+	change_at_random(world);
+	world_free(world);
+}
+
+/* ---- more mixed blocks than are kept ---- */
+
+static void make_all_mixed(struct world *world)
+{
+	for (uint64_t i = 0; i < BLOCKS; i++)
+		write_sectors(world, i * SEAL_BLOCK_SECTORS + i, 1 + i);
+	settle(world);
+	sweep_once_more(world);
+}
+
+Test(reclaim, mixed_blocks_beyond_the_limit_leave_memory_and_are_read_again)
+{
+	struct world *world = world_of(MIXED_MAX);
+
+	make_all_mixed(world);
+	cr_assert_leq(nr_resident(world), MIXED_MAX + 4);
+	expect_as_modelled(world);
+	settle(world);
+	cr_assert_leq(nr_resident(world), MIXED_MAX + 4);
+	world_free(world);
+}
+
+Test(reclaim, what_is_read_again_can_be_changed)
+{
+	struct world *world = world_of(MIXED_MAX);
+
+	for (int i = 0; i < 3; i++) {
+		make_all_mixed(world);
+		for (uint64_t b = 0; b < BLOCKS; b++)
+			zero_sectors(world, b * SEAL_BLOCK_SECTORS + b / 2, b);
+	}
+	settle(world);
+	expect_as_modelled(world);
+	world_free(world);
+}
+
+Test(reclaim, random_changes_with_few_blocks_in_memory_leave_what_a_model_says)
+{
+	struct world *world = world_of(MIXED_MAX);
+
+	change_at_random(world);
+	world_free(world);
+}
+
+/* Its stale slot has to wait: what is not in memory says nothing. */
+Test(reclaim, a_refresh_leaves_blocks_that_are_not_in_memory_alone)
+{
+	struct world *world = world_of(MIXED_MAX);
+
+	make_all_mixed(world);
+	map_refresh_all(&world->of.map);
+	settle(world);
+	expect_as_modelled(world);
+	world_free(world);
+}
+
+Test(reclaim, a_block_that_rots_while_it_is_not_in_memory_is_damaged)
+{
+	struct world *world = world_of(MIXED_MAX);
+	const uint64_t index = BLOCKS / 2;
+	const off_t slot_at =
+		(off_t)(map_pair_offset(&world->of.map, index) + sizeof(struct seal_block) / 2);
+	uint8_t bytes[2] = { 0 };
+	struct map_run run;
+
+	make_all_mixed(world);
+	for (unsigned int i = 0; i < 2; i++) {
+		const off_t at = slot_at + (off_t)(i * SEAL_BLOCK_BYTES);
+
+		cr_assert_eq(pread(world->of.map.config.fd, &bytes[i], 1, at), 1);
+		bytes[i] ^= 1;
+		cr_assert_eq(pwrite(world->of.map.config.fd, &bytes[i], 1, at), 1);
+	}
+	cr_assert_eq(map_world_find(&world->of, index * SEAL_BLOCK_SECTORS, 1, &run), -EIO);
+	cr_assert_eq(map_world_find(&world->of, (index + 1) * SEAL_BLOCK_SECTORS, 1, &run), 0);
 	world_free(world);
 }
