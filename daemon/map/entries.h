@@ -105,6 +105,14 @@ void map_install(struct map *map, uint64_t index, const uint8_t body[SEAL_BLOCK_
 struct block_identity map_block_identity(const struct map *map, uint64_t index);
 struct block_identity map_bitmap_identity(const struct map *map, uint64_t index);
 
+/* Less than half is left of the dirty blocks that writes may use. Under the lock. */
+static inline bool dirty_is_short(const struct map *map)
+{
+	const uint32_t spare = map->config.dirty_blocks_spare;
+
+	return map->nr_dirty_free <= spare + (DIRTY_BLOCKS_MAX - spare) / 2;
+}
+
 /* dirty.c: under the lock. */
 struct dirty_block *dirty_find(const struct map *map, uint64_t index); /* or NULL */
 struct dirty_block *dirty_get(struct map *map, uint64_t index);	       /* room was seen to */

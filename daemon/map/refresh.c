@@ -49,7 +49,7 @@ void refresh_take(struct map *map)
 		const struct dirty_block *dirty = dirty_find(map, i);
 
 		/* Room is for those who write: this can wait. */
-		if (!dirty && map->nr_dirty_free <= DIRTY_BLOCKS_MAX / 2)
+		if (!dirty && dirty_is_short(map))
 			break;
 		if (nr == REFRESH_BLOCKS_MAX) {
 			map->stale_next = i;

@@ -82,7 +82,7 @@ static bool yields(const struct map *map)
 {
 	return map->clients_seen_ms != 0 && !map->in_hurry &&
 	       atomic_load(&map->now_ms) < map->clients_seen_ms + SWEEP_QUIET_MS &&
-	       map->nr_dirty_free > DIRTY_BLOCKS_MAX / 2;
+	       !dirty_is_short(map);
 }
 
 bool sweep_tick(struct map *map, uint64_t now_ms)
@@ -280,7 +280,7 @@ static void sweep_run(struct map_sweep *sweep)
  */
 static void punch_failed(struct map *map, const struct punch *punch, int error)
 {
-	if (error != -ENOSPC || map->nr_dirty_free < DIRTY_BLOCKS_MAX / 2) {
+	if (error != -ENOSPC || dirty_is_short(map)) {
 		map->punch_failed = true;
 		return;
 	}
